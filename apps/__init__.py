@@ -1,0 +1,1 @@
+"""DT-RAG: a self-hosted answer service for documents in Korean and English."""

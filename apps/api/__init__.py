@@ -1,0 +1,1 @@
+"""HTTP: parses, authorises, renders. Knows nothing of how an answer is made."""

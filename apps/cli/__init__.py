@@ -1,0 +1,1 @@
+"""`dtrag`: the operators' command line."""

@@ -1,0 +1,1 @@
+"""Shared words and rules, and one door to each outside system."""

@@ -1,0 +1,1 @@
+"""Versioned index directories: written aside, verified, published at once."""

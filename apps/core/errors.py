@@ -1,0 +1,154 @@
+"""The error tree: every failure a caller can see, with its status, code and retry advice.
+
+DtRagError                      status  code                     retryable
+├── SystemFailure                500    system_failure           no
+│   ├── IndexNotReady            503    service_unavailable      yes
+│   ├── StorageDown              503    network_failure          yes
+│   └── DeadlineExceeded         504    deadline_exceeded        yes
+├── ProviderFailure              502    provider_failure         no
+│   ├── ProviderBusy             503    rate_limit_exceeded      yes
+│   ├── PromptTooLong            502    token_limit_exceeded     no
+│   └── BadReply                 502    invalid_response         yes
+├── BusinessFailure              409    business_rule_violation  no
+│   └── NotAllowed               403    authorization_error      no
+└── UserFailure                  400    invalid_input            no
+    ├── NotAuthenticated         401    authentication_required  no
+    ├── NotFound                 404    not_found                no
+    ├── WrongMethod              405    method_not_allowed       no
+    ├── TooLarge                 413    too_large                no
+    ├── UnsupportedOperation     415    unsupported_operation    no
+    ├── MissingParameter         422    missing_parameter        no
+    ├── Unprocessable            422    validation_error         no
+    └── LimitReached             429    rate_limited             yes
+
+Retryable means: the same request may succeed later without being changed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DtRagError(Exception):
+    """Root of every failure that the product names."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "system_failure"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class SystemFailure(DtRagError):
+    """Something of ours is broken."""
+
+
+class IndexNotReady(SystemFailure):
+    """No index version is open yet."""
+
+    status, code, retryable = 503, "service_unavailable", True
+
+
+class StorageDown(SystemFailure):
+    """The database cannot be reached."""
+
+    status, code, retryable = 503, "network_failure", True
+
+
+class DeadlineExceeded(SystemFailure):
+    """The request's time is used up."""
+
+    status, code, retryable = 504, "deadline_exceeded", True
+
+
+class ProviderFailure(DtRagError):
+    """A model provider failed."""
+
+    status, code = 502, "provider_failure"
+
+
+class ProviderBusy(ProviderFailure):
+    """A model provider is overloaded, limits us, or does not answer in time."""
+
+    status, code, retryable = 503, "rate_limit_exceeded", True
+
+
+class PromptTooLong(ProviderFailure):
+    """The prompt is longer than the model takes."""
+
+    status, code = 502, "token_limit_exceeded"
+
+
+class BadReply(ProviderFailure):
+    """A model provider answered with something unusable."""
+
+    status, code, retryable = 502, "invalid_response", True
+
+
+class BusinessFailure(DtRagError):
+    """A rule of the product forbids it in the present state."""
+
+    status, code = 409, "business_rule_violation"
+
+
+class NotAllowed(BusinessFailure):
+    """The caller is known but lacks the scope."""
+
+    status, code = 403, "authorization_error"
+
+
+class UserFailure(DtRagError):
+    """The request is at fault."""
+
+    status, code = 400, "invalid_input"
+
+
+class NotAuthenticated(UserFailure):
+    """No key, or a key that is not valid."""
+
+    status, code = 401, "authentication_required"
+
+
+class NotFound(UserFailure):
+    """There is no such thing, or not for this caller."""
+
+    status, code = 404, "not_found"
+
+
+class WrongMethod(UserFailure):
+    """The path exists, but not with this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class TooLarge(UserFailure):
+    """The body or the file is over its limit."""
+
+    status, code = 413, "too_large"
+
+
+class UnsupportedOperation(UserFailure):
+    """A format or an operation that is not offered."""
+
+    status, code = 415, "unsupported_operation"
+
+
+class MissingParameter(UserFailure):
+    """A required field is absent."""
+
+    status, code = 422, "missing_parameter"
+
+
+class Unprocessable(UserFailure):
+    """A field is present but not usable."""
+
+    status, code = 422, "validation_error"
+
+
+class LimitReached(UserFailure):
+    """A quota is used up for now."""
+
+    status, code, retryable = 429, "rate_limited", True

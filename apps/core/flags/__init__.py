@@ -1,0 +1,1 @@
+"""Which optional agents are on for a request, and why."""

@@ -1,0 +1,1 @@
+"""Tokens, sentences, languages and personal data in Korean and English text."""

@@ -1,0 +1,1 @@
+"""From files to a searchable, versioned index."""

@@ -1,0 +1,1 @@
+"""The state machine that turns a question into a cited answer."""

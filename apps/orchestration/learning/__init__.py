@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: what the service learns from its own traffic."""

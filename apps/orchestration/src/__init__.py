@@ -1,0 +1,1 @@
+"""Home of the import path that requirements document 002 promises."""

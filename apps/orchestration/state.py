@@ -1,0 +1,91 @@
+"""AnswerState: what travels from node to node, who writes it, and how writes merge."""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated, TypedDict
+
+from apps.core.domain.flags import FlagDecision
+from apps.core.domain.models import (
+    AnswerMode,
+    AnswerOrigin,
+    Citation,
+    Filters,
+    Hit,
+    Language,
+    SearchQuery,
+    SearchSignals,
+    ServedBy,
+    Usage,
+)
+
+
+def keep_first(left: list[str], right: list[str]) -> list[str]:
+    """Join two lists of names without repeating one."""
+    return [*left, *(name for name in right if name not in left)]
+
+
+def add_usage(left: Usage, right: Usage) -> Usage:
+    """Sum what the nodes consumed."""
+    return left.plus(right)
+
+
+class AnswerState(TypedDict):
+    """Each key with its writer in brackets. Every key is present from the start of a run."""
+
+    # [pipeline] what was asked
+    question: str
+    mode: AnswerMode
+    top_k: int
+    filters: Filters
+    history: tuple[tuple[str, str], ...]
+    decisions: dict[str, FlagDecision]
+    # [understand]
+    language: Language
+    question_masked: str
+    smalltalk: str | None  # greeting | thanks | identity: answered without retrieval
+    # [soft_q_bandit, meta_planner] how to retrieve; None = the baseline's choice
+    search: SearchQuery | None
+    # [retrieve]
+    hits: tuple[Hit, ...]
+    signals: SearchSignals
+    index_version: str
+    # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first
+    draft: str
+    answer_origin: AnswerOrigin
+    served_by: ServedBy
+    model: str | None
+    # [cite] what the caller gets
+    answer: str
+    citations: tuple[Citation, ...]
+    confidence: float
+    abstained: bool
+    reason: str | None
+    # [every node] merged
+    degraded: Annotated[list[str], keep_first]
+    nodes: Annotated[list[str], operator.add]
+    usage: Annotated[Usage, add_usage]
+
+
+class Update(TypedDict, total=False):
+    """The keys of AnswerState that a node changes; it returns only those."""
+
+    language: Language
+    question_masked: str
+    smalltalk: str | None
+    search: SearchQuery | None
+    hits: tuple[Hit, ...]
+    signals: SearchSignals
+    index_version: str
+    draft: str
+    answer_origin: AnswerOrigin
+    served_by: ServedBy
+    model: str | None
+    answer: str
+    citations: tuple[Citation, ...]
+    confidence: float
+    abstained: bool
+    reason: str | None
+    degraded: list[str]
+    nodes: list[str]
+    usage: Usage
