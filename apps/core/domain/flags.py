@@ -22,7 +22,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class FlagDecision:
-    """One flag for one request, frozen for its whole walk; `bucket` and `rollout` come with rollouts."""
+    """One flag for one request, frozen; `bucket` and `rollout` are set by a staged rollout."""
 
     on: bool
     reason: str

@@ -57,7 +57,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What each leg said of a hit, each min-max scaled to 0..1 over its candidates; None = silent."""
+    """What each leg said of a hit, min-max scaled over its candidates; None means silent."""
 
     lexical: float | None = None
     dense: float | None = None
