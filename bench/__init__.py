@@ -1,0 +1,1 @@
+"""Measurements that print a table; ratios are taken inside one run on one machine."""
