@@ -13,9 +13,10 @@ from apps.core.text import sentences
 FULL_SHARE = 0.6
 # A sentence over the limit is cut at spaces into pieces of this share of the limit.
 PIECE_SHARE = 0.25
-HEADING = re.compile(
-    r"#{1,6}\s|제\s?\d+\s?[편장절조](?!\S*[은는이가을를에의])|\[[^\]\n]{1,60}\]\s*\Z"
-)
+HEADING = re.compile(r"#{1,6}\s|제\s?\d+\s?[편장절조](?!\S*[은는이가을를에의])")
+# A short line that stands alone and ends without a final mark names what follows.
+HEADING_CHARS = 80
+FINAL = re.compile(r"[.!?。！？…:;,|]\s*\Z")
 PARAGRAPH = re.compile(r"\n[ \t\r]*\n")
 
 # Tokens of XLM-R's vocabulary per run of characters, fitted on 900 windows of public Korean and
@@ -94,11 +95,14 @@ def chunk(text: str, *, max_tokens: int = 500, overlap_tokens: int = 128) -> lis
 
 
 def _units(text: str, limit: int) -> Iterator[_Unit]:
-    last_end = 0
-    for start, end in sentences.split(text):
+    spans = sentences.split(text)
+    ends = [0, *(end for _, end in spans)]
+    starts = [start for start, _ in spans]
+    alone = [PARAGRAPH.search(text, *gap) is not None for gap in zip(ends, starts, strict=False)]
+    alone.append(False)
+    for number, (start, end) in enumerate(spans):
         sentence = text[start:end]
-        border = _border_at(text[last_end:start], sentence)
-        last_end = end
+        border = _border_at(sentence, before=alone[number], after=alone[number + 1])
         cost = estimate_tokens(sentence)
         if cost <= limit:
             yield _Unit(start, end, cost, border)
@@ -107,10 +111,11 @@ def _units(text: str, limit: int) -> Iterator[_Unit]:
             yield _Unit(start + left, start + right, part, border if left == 0 else 0)
 
 
-def _border_at(gap: str, sentence: str) -> int:
-    if HEADING.match(sentence):
+def _border_at(sentence: str, *, before: bool, after: bool) -> int:
+    named = len(sentence) <= HEADING_CHARS and not FINAL.search(sentence)
+    if HEADING.match(sentence) or (before and after and named):
         return 2
-    return 1 if PARAGRAPH.search(gap) else 0
+    return int(before)
 
 
 def _cut_words(sentence: str, limit: float) -> Iterator[tuple[int, int, float]]:

@@ -26,12 +26,12 @@ ENGLISH = (
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-def document(paragraphs: int, *, heading_every: int = 0) -> str:
+def document(paragraphs: int, *, heading_every: int = 0, mark: str = "## ") -> str:
     rng = random.Random(7)
     parts = []
     for number in range(paragraphs):
         if heading_every and number % heading_every == 0:
-            parts.append(f"## 제목 {number}")
+            parts.append(f"{mark}제목 {number}")
         parts.append((KOREAN if number % 2 else ENGLISH) * rng.randint(1, 3))
     return "\n\n".join(parts)
 
@@ -75,11 +75,12 @@ def test_no_overlap_on_request() -> None:
     assert all(b.start >= a.end for a, b in pairwise(pieces))
 
 
-def test_a_heading_starts_a_chunk_when_the_one_before_is_full_enough() -> None:
+@pytest.mark.parametrize("mark", ["## ", ""])
+def test_a_heading_starts_a_chunk_when_the_one_before_is_full_enough(mark: str) -> None:
     """Borders prefer headings, and nothing is repeated across one."""
-    text = document(80, heading_every=4)
+    text = document(80, heading_every=4, mark=mark)
     pieces = chunk(text, max_tokens=500, overlap_tokens=128)
-    at_heading = [piece for piece in pieces if text[piece.start :].startswith("##")]
+    at_heading = [piece for piece in pieces if text[piece.start :].startswith(f"{mark}제목")]
     assert len(at_heading) > len(pieces) / 2
     assert all(a.end <= b.start for a, b in pairwise(pieces) if b in at_heading)
 
