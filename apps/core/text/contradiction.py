@@ -1,4 +1,4 @@
-"""A claim that repeats a sentence but for one name or one negation says something else."""
+"""A claim that repeats a sentence but for a name, a number or a negation contradicts it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
+from apps.core.text.numbers import holds, quantities, values
 from apps.core.text.tokens import stem
 
 NEGATION = re.compile(
@@ -18,6 +19,8 @@ WORD = re.compile(r"[^\W_]+(?:['’.·-][^\W_]+)*")
 VERBAL = re.compile(
     r"(?:다|고|며|면|서|만|여|어|아|해|한|된|할|될|인|하는|되는|있는|없는|었던|했던|던|게|도록|려|니다|요|음|함|기|지|않은|않는|적|적인|적으로|히)$"
 )
+# ... and these particles follow nothing but a noun.
+NOMINAL = re.compile(r"(?:에서|에게|께서|보다|까지|부터|를|의|와|과|(?<![있없었았했])을)$")
 PLURAL = re.compile(r"(?:들|님|씨|측|등)$")
 # This share of the claim's words, in order, makes it a repetition.
 REPEATS = 0.6
@@ -31,7 +34,7 @@ def negations(text: str) -> list[str]:
 
 
 def contradicts(claim: str, sentence: str, context: str) -> bool:
-    """Whether `claim` repeats `sentence` with another name or the other polarity.
+    """Whether `claim` repeats `sentence` with another name, number or polarity.
 
     Args:
         claim: what is said.
@@ -45,7 +48,9 @@ def contradicts(claim: str, sentence: str, context: str) -> bool:
     repeated = sum(block.size for block in blocks)
     if len(left) < FEWEST_WORDS or repeated < REPEATS * len(left):
         return False
-    if _swaps_a_name(said, left, matcher, _compact(context)):
+    if _swaps_a_name(said, left, matcher, _compact(context)) or _swaps_a_number(
+        said, matcher, values(sentence)
+    ):
         return True
     region = " ".join(source[blocks[0].b : blocks[-1].b + blocks[-1].size + 2])
     return bool(negations(" ".join(said))) != bool(negations(region))
@@ -62,13 +67,25 @@ def _swaps_a_name(
     return False
 
 
+def _swaps_a_number(
+    said: list[str], matcher: SequenceMatcher[str], known: frozenset[tuple[str, str]]
+) -> bool:
+    """A number that stands elsewhere in the passage is still wrong in this sentence."""
+    replaced = (
+        " ".join(said[start:end])
+        for tag, start, end, _, _ in matcher.get_opcodes()
+        if tag == "replace"
+    )
+    return any(not holds(one, known) for part in replaced for one in quantities(part))
+
+
 def _is_foreign(word: str, its_stem: str, context: str) -> bool:
     bare = PLURAL.sub("", its_stem)
     if len(bare) < 2 or bare[0].isdigit() or bare in context:
         return False
     if word.isascii():
         return word[0].isupper()
-    return VERBAL.search(word) is None
+    return NOMINAL.search(word) is not None or VERBAL.search(word) is None
 
 
 def _normal(text: str) -> str:
