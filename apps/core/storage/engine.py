@@ -1,52 +1,32 @@
-"""The door to the database: pools, units of work, and the translation of drivers' errors.
-
-SQLite: one writing connection a process, taken with BEGIN IMMEDIATE so that two processes wait
-for each other and never deadlock, and reading connections that refuse to write. PostgreSQL: one
-pool; a reading unit of work is a read-only transaction.
-"""
+"""The door to the database of one process: units of work, and rows written behind the response."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
-from sqlalchemy import Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apps.core.errors import StorageDown
 from apps.core.settings import Settings
+from apps.core.storage.connections import (
+    Insert,
+    Session,
+    insert,
+    postgresql_engine,
+    sqlite_engine,
+    unit,
+)
+from apps.core.storage.writer import RowWriter
 
-Session = AsyncConnection
-Insert = sqlite.Insert | postgresql.Insert
+__all__ = ["Insert", "Session", "Storage", "insert"]
 
-BUSY_TIMEOUT_S = 5.0
-CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 10.0
 PING_TIMEOUT_S = 2.0
-# SQLSTATE classes 08 connection, 28 login, 3D no such database, 53 resources, 57P shutdown, and
-# 40 serialization or deadlock: nothing was kept, the same unit of work may succeed later.
-PASSING_SQLSTATES = ("08", "28", "3D", "40", "53", "57P")
-SQLITE_OUTAGES = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
 
 
 class Storage:
@@ -54,12 +34,19 @@ class Storage:
 
     def __init__(self, url: URL, writing: AsyncEngine, reading: AsyncEngine) -> None:
         self.url = url
+        self.writer = RowWriter(self.session)
         self._writing = writing
         self._reading = reading
 
     @classmethod
     async def open(cls, settings: Settings) -> Storage:
-        """Make the pools; the first unit of work connects."""
+        """Make the pools and start the row writer; the first unit of work connects."""
+        storage = cls._with_pools(settings)
+        storage.writer.start()
+        return storage
+
+    @classmethod
+    def _with_pools(cls, settings: Settings) -> Storage:
         url = make_url(settings.database_url)
         wait_s = min(POOL_TIMEOUT_S, settings.REQUEST_TIMEOUT_S / 2)
         if url.get_backend_name() == "sqlite":
@@ -81,7 +68,10 @@ class Storage:
             overflow=settings.DB_MAX_OVERFLOW,
             wait_s=wait_s,
         )
-        return cls(url, pool, pool.execution_options(postgresql_readonly=True))
+        reading = pool.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        return cls(url, pool, reading)
 
     @property
     def embedded(self) -> bool:
@@ -96,7 +86,7 @@ class Storage:
             StorageDown: the database is away, full, or locked for too long; nothing was kept,
                 unless the connection broke during the commit itself.
         """
-        async with _unit(self._writing) as connection:
+        async with unit(self._writing) as connection:
             yield connection
 
     @asynccontextmanager
@@ -106,7 +96,7 @@ class Storage:
         Raises:
             StorageDown: the database is away.
         """
-        async with _unit(self._reading) as connection:
+        async with unit(self._reading) as connection:
             yield connection
 
     async def ping(self) -> None:
@@ -122,137 +112,8 @@ class Storage:
             raise StorageDown("The database does not answer.") from error
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Write what waits, then close all connections."""
+        await self.writer.close()
         await self._writing.dispose()
         if self.embedded:
             await self._reading.dispose()
-
-
-def insert(s: Session, table: Table) -> Insert:
-    """An INSERT of the session's dialect, because ON CONFLICT is not in the common language."""
-    if s.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces; equal values give equal text."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def sqlite_engine(
-    url: URL,
-    *,
-    synchronous: str = "NORMAL",
-    size: int = 1,
-    overflow: int = 0,
-    wait_s: float = POOL_TIMEOUT_S,
-    busy_timeout_s: float = BUSY_TIMEOUT_S,
-    foreign_keys: bool = True,
-    read_only: bool = False,
-) -> AsyncEngine:
-    """A pool of connections to one SQLite file in WAL mode."""
-    engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=overflow,
-        pool_timeout=wait_s,
-        json_serializer=canonical_json,
-        json_deserializer=orjson.loads,
-        connect_args={"timeout": busy_timeout_s},
-    )
-    pragmas = [
-        "PRAGMA journal_mode = WAL",
-        f"PRAGMA synchronous = {synchronous}",
-        f"PRAGMA foreign_keys = {int(foreign_keys)}",
-        f"PRAGMA query_only = {int(read_only)}",
-    ]
-    event.listen(engine.sync_engine, "connect", _prepare(pragmas))
-    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-    event.listen(engine.sync_engine, "begin", _begin(begin))
-    return engine
-
-
-def _prepare(pragmas: list[str]) -> Callable[[Any, object], None]:
-    def connected(connection: Any, _record: object) -> None:
-        # None: the driver opens no transaction by itself, `_begin` does.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
-
-    return connected
-
-
-def _begin(statement: str) -> Callable[[Connection], None]:
-    def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
-
-    return begun
-
-
-def postgresql_engine(
-    url: URL, *, size: int = 1, overflow: int = 0, wait_s: float = POOL_TIMEOUT_S
-) -> AsyncEngine:
-    """A pool of asyncpg connections; `sslmode` in the URL is understood as libpq does."""
-    if "sslmode" in url.query:
-        mode = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-    return create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=overflow,
-        pool_timeout=wait_s,
-        pool_pre_ping=True,
-        json_serializer=canonical_json,
-        json_deserializer=orjson.loads,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_S,
-            "server_settings": {"application_name": "dtrag", "jit": "off"},
-        },
-    )
-
-
-@asynccontextmanager
-async def _unit(engine: AsyncEngine) -> AsyncIterator[Session]:
-    with translated():
-        async with AsyncExitStack() as stack:
-            try:
-                connection = await stack.enter_async_context(engine.connect())
-            except OSError as error:
-                # asyncpg leaves a refused, missing or slow server to the system's own words.
-                raise StorageDown("The database cannot be reached.") from error
-            async with connection.begin():
-                yield connection
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn a driver's word for an outage into StorageDown; other errors pass."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise StorageDown("All database connections are in use.", retry_after_s=1.0) from error
-    except (SQLAlchemyError, ConnectionError) as error:
-        if not _is_outage(error):
-            raise
-        raise StorageDown("The database cannot be used now.", retry_after_s=1.0) from error
-
-
-def _is_outage(error: Exception) -> bool:
-    if isinstance(error, ConnectionError):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return (code & 0xFF) in SQLITE_OUTAGES
-    if isinstance(getattr(error.orig, "__cause__", None), ValueError):
-        return False  # asyncpg calls a wrong argument an InterfaceError
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return (
-        error.connection_invalidated
-        or isinstance(error, OperationalError | InterfaceError)
-        or state.startswith(PASSING_SQLSTATES)
-    )

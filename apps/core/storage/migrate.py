@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apps.core.errors import StorageDown, SystemFailure
-from apps.core.storage.engine import postgresql_engine, sqlite_engine, translated
+from apps.core.storage.connections import postgresql_engine, sqlite_engine, translated
 
 # Known here too, so that a start with a current schema need not import Alembic.
 HEAD = "0001_first_tables"
