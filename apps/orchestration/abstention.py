@@ -56,7 +56,7 @@ HYBRID: dict[Language, Weights] = {
 }
 # A passage in the other language shares no words; only the centred vectors speak. Fitted on 16
 # answerable cross-lingual questions against 57 without an answer, so it is coarse.
-FOREIGN = Weights(bias=-5.0, coverage=0.0, gap=0.0, support=0.0, matched=0.0, dense=20.0)
+FOREIGN = Weights(bias=-6.0, coverage=0.0, gap=0.0, support=0.0, matched=0.0, dense=20.0)
 THRESHOLD: dict[Language, float] = {"ko": 0.35, "en": 0.25}
 # One or two terms are a wish to look something up: whether they stand there is all there is to ask.
 LOOKUP_TERMS = 2

@@ -59,6 +59,7 @@ class Draft:
 # scores are log-linear, fitted with temperature 1). On dev: 2.0 sentences on average, and 3 hold
 # the answer hardly more often.
 ENOUGH = 0.9
+# Nothing but the passage's rank speaks for a sentence in another language, so more are shown.
 MOST: dict[AnswerMode, int] = {"answer": 3, "summary": 4, "keypoints": 5, "search": 5}
 LONGEST = 5
 SAME = 0.7
@@ -99,7 +100,8 @@ def extract(
     if not ranked:
         return Draft((), asked.answer_type, None, 0.0, 0, None, False)
     best, shares = ranked[0], _softmax([one.score for one in ranked])
-    chosen = _chosen(ranked, shares, mode)
+    foreign = hits[best.hit].passage.language != language
+    chosen = _chosen(ranked, shares, mode, most=LONGEST if foreign else MOST[mode])
     if mode == "answer":
         chosen = _with_neighbours(chosen, found)
     short = _short_answer(asked, best, shares[0]) if mode == "answer" else None
@@ -112,7 +114,7 @@ def extract(
         best.features.own + best.features.around,
         len(terms(asked.content)),
         None if best.features.typed == 0 else best.features.typed > 0,
-        hits[best.hit].passage.language != language,
+        foreign,
     )
 
 
@@ -150,15 +152,15 @@ def _softmax(scores: Sequence[float]) -> list[float]:
 
 
 def _chosen(
-    ranked: Sequence[Candidate], shares: Sequence[float], mode: AnswerMode
+    ranked: Sequence[Candidate], shares: Sequence[float], mode: AnswerMode, *, most: int
 ) -> list[Candidate]:
     if mode == "search":
         best_of_hit = {one.hit: one for one in reversed(ranked)}
-        return [best_of_hit[hit] for hit in sorted(best_of_hit)][: MOST[mode]]
+        return [best_of_hit[hit] for hit in sorted(best_of_hit)][:most]
     chosen: list[Candidate] = []
     held = 0.0
     for one, share in zip(ranked, shares, strict=True):
-        if len(chosen) == MOST[mode] or (mode == "answer" and held >= ENOUGH):
+        if len(chosen) == most or (mode == "answer" and held >= ENOUGH):
             break
         held += share
         if not any(_says_the_same(one, other) for other in chosen):
