@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.api.errors import INTERNAL, problem_response
 from apps.api.exchange import KEY, Exchange
+from apps.api.records import Finished, Records
 from apps.core.domain.ports import Clock
 from apps.core.errors import DeadlineExceeded, DtRagError, SystemFailure, TooLarge
 
@@ -54,19 +54,6 @@ class Limits:
         return self.body_bytes, self.request_s
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What the access record says of a request; `route` is the template, never the path."""
-
-    request_id: str
-    method: str
-    route: str
-    status: int
-    duration_ms: float
-    key_id: str | None
-    cached: bool | None
-
-
 class Shell:
     """Wraps the application; see the module's first line."""
 
@@ -76,14 +63,12 @@ class Shell:
         *,
         limits: Limits,
         clock: Clock,
-        finished: Callable[[Finished], None],
-        failed: Callable[[str, BaseException], None],
+        records: Records,
     ) -> None:
         self.app = app
         self.limits = limits
         self.clock = clock
-        self.finished = finished
-        self.failed = failed
+        self.records = records
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or pass on what is not HTTP."""
@@ -118,14 +103,14 @@ class Shell:
         except TimeoutError as error:
             failure: DtRagError = DeadlineExceeded(f"Not finished within {limit_s:g} s.")
             if not timer.expired():
-                self.failed(exchange.request_id, error)
+                self.records.failed(exchange.request_id, error)
                 failure = SystemFailure(INTERNAL)
         except DtRagError as error:
             failure = error
         except ClientDisconnect:
             raise
         except Exception as error:
-            self.failed(exchange.request_id, error)
+            self.records.failed(exchange.request_id, error)
             failure = SystemFailure(INTERNAL)
         if exchange.status:
             # The head is out: only a broken connection can still say that the body is not whole.
@@ -156,7 +141,7 @@ class Shell:
 
     def _record(self, exchange: Exchange, scope: Scope) -> None:
         route = scope.get("route")
-        self.finished(
+        self.records.finished(
             Finished(
                 request_id=exchange.request_id,
                 method=scope["method"],

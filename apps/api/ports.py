@@ -1,0 +1,291 @@
+"""What the routes ask of the rooms below, in the routes' words.
+
+The real ones are built in the background, because importing them costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from apps.api.auth import Key, KeyRing
+from apps.core.domain.models import AnswerRecord, AnswerRequest, Document, JobState
+
+
+class Index(Protocol):
+    """The open index version, as far as health is concerned."""
+
+    @property
+    def version(self) -> str | None:
+        """Its id; None while none is open."""
+
+    @property
+    def passages(self) -> int:
+        """How many passages it holds."""
+
+    @property
+    def vectors(self) -> int:
+        """How many of them have a vector."""
+
+
+class Answerer(Protocol):
+    """Turns a question into a record; both methods are one path."""
+
+    def stream(
+        self, request: AnswerRequest, *, streaming: bool = True
+    ) -> AsyncIterator[object]:
+        """Events of `orchestration.events`; the last one is terminal."""
+
+    async def answer(self, request: AnswerRequest) -> AnswerRecord:
+        """The record alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a caller thinks of an answer; `comment` is masked where it is stored."""
+
+    answer_id: str
+    reward: float
+    rating: int | None = None
+    thumbs_up: bool | None = None
+    comment: str | None = None
+    labels: Mapping[str, object] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class Answers(Protocol):
+    """Answers as they were sent, and what people said of them."""
+
+    async def find(self, answer_id: str) -> dict[str, object] | None:
+        """The body as it was sent."""
+
+    async def opinions(self, answer_id: str) -> Sequence[Opinion]:
+        """What was said of it, oldest first."""
+
+    async def judge(self, opinion: Opinion, *, caller: str) -> bool:
+        """Store after commit, in place of the caller's earlier one; False: no such answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """A row of the list of documents."""
+
+    id: str
+    title: str
+    language: str
+    format: str
+    chars: int
+    chunks: int
+    source_url: str | None
+    date: str | None
+    version: str | None
+    tags: Sequence[str]
+    category: Sequence[str]
+    created_at: float
+    updated_at: float
+
+
+class Documents(Protocol):
+    """The documents that searches may find."""
+
+    async def page(self, *, limit: int, offset: int) -> tuple[int, Sequence[DocumentSummary]]:
+        """How many there are, and some of them, newest first."""
+
+    async def find(self, doc_id: str) -> tuple[DocumentSummary, Document] | None:
+        """One of them with its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One thing to read: a file, or a text given in JSON."""
+
+    name: str
+    content: bytes
+    id: str | None = None
+    title: str | None = None
+    source_url: str | None = None
+    tags: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    language: str | None = None
+    date: str | None = None
+    version: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobItem:
+    """What became of one upload."""
+
+    name: str
+    state: str
+    doc_ids: Sequence[str]
+    error_code: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of background work and how far it is."""
+
+    id: str
+    kind: str
+    state: JobState
+    total: int
+    finished: int
+    items: Sequence[JobItem]
+    error_code: str | None
+    error: str | None
+    created_at: float
+    updated_at: float
+
+
+class Intake(Protocol):
+    """Takes documents in and out; jobs survive a restart."""
+
+    async def submit(self, uploads: Sequence[Upload]) -> str:
+        """Queue after commit; the job's id."""
+
+    async def submit_url(self, url: str) -> str:
+        """Fetch through the guard, then queue; the job's id."""
+
+    async def remove(self, doc_id: str) -> bool:
+        """Take a document out of the index and the database; False: there is none."""
+
+    async def job(self, job_id: str) -> Job | None:
+        """How far a job is."""
+
+    async def finished(self, job_id: str) -> Job:
+        """Wait until a job is done or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWish:
+    """What a new or changed key shall be."""
+
+    name: str
+    scopes: Sequence[str]
+    tenant: str
+    allowed_ips: Sequence[str]
+    expires_at: float | None
+    rate_limit_per_minute: int | None
+    quota_per_day: int | None
+
+
+class KeyDetails(Key, Protocol):
+    """A key as its administrator sees it; the secret is not known to anybody any more."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def created_at(self) -> float:
+        """When it was made."""
+
+    @property
+    def last_used_at(self) -> float | None:
+        """When it was last used, within about a minute; None: never."""
+
+    @property
+    def revoked_at(self) -> float | None:
+        """When it was taken back."""
+
+    @property
+    def rotated_from(self) -> str | None:
+        """The key that it replaced."""
+
+
+class Keys(KeyRing, Protocol):
+    """All keys, and their administration; each change holds on the next request everywhere."""
+
+    async def all(self) -> Sequence[KeyDetails]:
+        """Every key, oldest first."""
+
+    async def get(self, key_id: str) -> KeyDetails | None:
+        """One of them."""
+
+    async def create(self, wish: KeyWish) -> tuple[KeyDetails, str]:
+        """A new key and its secret, which can never be read again."""
+
+    async def change(self, key_id: str, wish: KeyWish) -> KeyDetails | None:
+        """Replace what may be changed; None: no such key."""
+
+    async def revoke(self, key_id: str) -> bool:
+        """End it now; False: no such key."""
+
+    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[KeyDetails, str] | None:
+        """A successor with a new secret; the old one ends after the overlap."""
+
+    async def usage(self, key_id: str) -> Mapping[str, int]:
+        """ISO day to number of requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The result of an earlier request with the same key and body; None: still running."""
+
+    status: int | None
+    body: bytes
+
+
+class Once(Protocol):
+    """Lets a request with an Idempotency-Key happen once within 24 hours."""
+
+    async def begin(
+        self, caller: str, route: str, *, key: str, body_sha256: str
+    ) -> Remembered | None:
+        """Claim the key; None: it is ours and `finish` or `abandon` must follow.
+
+        Raises:
+            BusinessFailure: it was used with another body.
+        """
+
+    async def finish(
+        self, caller: str, route: str, *, key: str, status: int, body: bytes
+    ) -> None:
+        """Remember the result."""
+
+    async def abandon(self, caller: str, route: str, *, key: str) -> None:
+        """Forget a claim whose request failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything behind SQL."""
+
+    answers: Answers
+    documents: Documents
+    keys: Keys
+    once: Once
+
+
+class Usage(Protocol):
+    """Counts requests by key, behind the response."""
+
+    def add(self, key_id: str) -> None:
+        """One more."""
+
+
+class Pinger(Protocol):
+    """The database's sign of life."""
+
+    async def ping(self) -> None:
+        """Return when it lives.
+
+        Raises:
+            StorageDown: it does not.
+        """
+
+
+class AnyCache(Protocol):
+    """The cache's administration."""
+
+    async def redis_state(self) -> Literal["connected", "disconnected", "not_configured"]:
+        """Whether the second level takes part."""
+
+    def stats(self) -> Mapping[str, object]:
+        """What was counted since the start of this process."""
+
+    async def clear(self, prefix: str = "") -> int:
+        """Forget entries whose key begins so; how many there were."""

@@ -1,0 +1,183 @@
+"""Answers, documents, keys and remembered results in plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from apps.api.ports import DocumentSummary, KeyWish, Opinion, Remembered, Stores
+from apps.core.domain.models import Document
+from apps.core.errors import BusinessFailure
+
+
+@dataclass(frozen=True)
+class FakeKey:
+    """A key; its secret is `secret-<id>`."""
+
+    id: str
+    scopes: tuple[str, ...]
+    name: str = "test"
+    tenant: str = "default"
+    allowed_ips: tuple[str, ...] = ()
+    expires_at: float | None = None
+    rate_limit_per_minute: int | None = None
+    quota_per_day: int | None = None
+    created_at: float = 0.0
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+    rotated_from: str | None = None
+
+
+@dataclass
+class FakeKeys:
+    """Keys by id."""
+
+    rows: dict[str, FakeKey] = field(default_factory=dict)
+
+    def add(self, *scopes: str, **fields: object) -> str:
+        """Make a key and return its secret."""
+        key = FakeKey(id=f"k{len(self.rows)}", scopes=scopes, **fields)  # type: ignore[arg-type]
+        self.rows[key.id] = key
+        return f"secret-{key.id}"
+
+    async def find(self, presented: str) -> FakeKey | None:
+        key = self.rows.get(presented.removeprefix("secret-"))
+        return None if key is None or key.revoked_at is not None else key
+
+    async def all(self) -> Sequence[FakeKey]:
+        return list(self.rows.values())
+
+    async def get(self, key_id: str) -> FakeKey | None:
+        return self.rows.get(key_id)
+
+    async def create(self, wish: KeyWish) -> tuple[FakeKey, str]:
+        secret = self.add(*wish.scopes, **_fields(wish))
+        return self.rows[secret.removeprefix("secret-")], secret
+
+    async def change(self, key_id: str, wish: KeyWish) -> FakeKey | None:
+        if key_id not in self.rows:
+            return None
+        self.rows[key_id] = replace(
+            self.rows[key_id], scopes=tuple(wish.scopes), **_fields(wish)
+        )
+        return self.rows[key_id]
+
+    async def revoke(self, key_id: str) -> bool:
+        if key_id not in self.rows:
+            return False
+        self.rows[key_id] = replace(self.rows[key_id], revoked_at=1.0)
+        return True
+
+    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[FakeKey, str] | None:
+        old = self.rows.get(key_id)
+        if old is None:
+            return None
+        secret = self.add(*old.scopes, rotated_from=key_id)
+        await self.revoke(key_id)
+        return self.rows[secret.removeprefix("secret-")], secret
+
+    async def usage(self, key_id: str) -> Mapping[str, int]:
+        return {"2025-10-09": 3}
+
+
+def _fields(wish: KeyWish) -> dict[str, object]:
+    return {
+        "name": wish.name,
+        "tenant": wish.tenant,
+        "allowed_ips": tuple(wish.allowed_ips),
+        "expires_at": wish.expires_at,
+        "rate_limit_per_minute": wish.rate_limit_per_minute,
+        "quota_per_day": wish.quota_per_day,
+    }
+
+
+@dataclass
+class FakeAnswers:
+    """Bodies and opinions by answer id."""
+
+    bodies: dict[str, dict[str, object]] = field(default_factory=dict)
+    said: dict[tuple[str, str], Opinion] = field(default_factory=dict)
+
+    async def find(self, answer_id: str) -> dict[str, object] | None:
+        return self.bodies.get(answer_id)
+
+    async def opinions(self, answer_id: str) -> Sequence[Opinion]:
+        return [each for (about, _), each in self.said.items() if about == answer_id]
+
+    async def judge(self, opinion: Opinion, *, caller: str) -> bool:
+        if opinion.answer_id not in self.bodies:
+            return False
+        self.said[(opinion.answer_id, caller)] = opinion
+        return True
+
+
+@dataclass
+class FakeDocuments:
+    """Documents by id."""
+
+    rows: dict[str, Document] = field(default_factory=dict)
+
+    async def page(self, *, limit: int, offset: int) -> tuple[int, Sequence[DocumentSummary]]:
+        found = [_summary(each) for each in self.rows.values()]
+        return len(found), found[offset : offset + limit]
+
+    async def find(self, doc_id: str) -> tuple[DocumentSummary, Document] | None:
+        found = self.rows.get(doc_id)
+        return None if found is None else (_summary(found), found)
+
+
+def _summary(document: Document) -> DocumentSummary:
+    return DocumentSummary(
+        id=document.id,
+        title=document.title,
+        language=document.language,
+        format=document.format,
+        chars=len(document.text),
+        chunks=1,
+        source_url=document.source_url,
+        date=document.date,
+        version=document.version,
+        tags=document.tags,
+        category=document.category,
+        created_at=1.0,
+        updated_at=1.0,
+    )
+
+
+@dataclass
+class FakeOnce:
+    """Results by caller, route and key."""
+
+    rows: dict[tuple[str, str, str], tuple[str, Remembered]] = field(default_factory=dict)
+
+    async def begin(
+        self, caller: str, route: str, *, key: str, body_sha256: str
+    ) -> Remembered | None:
+        found = self.rows.get((caller, route, key))
+        if found is None:
+            self.rows[(caller, route, key)] = (body_sha256, Remembered(None, b""))
+            return None
+        if found[0] != body_sha256:
+            raise BusinessFailure("The Idempotency-Key was used with another body.")
+        return found[1]
+
+    async def finish(self, caller: str, route: str, *, key: str, status: int, body: bytes) -> None:
+        digest, _ = self.rows[(caller, route, key)]
+        self.rows[(caller, route, key)] = (digest, Remembered(status, body))
+
+    async def abandon(self, caller: str, route: str, *, key: str) -> None:
+        self.rows.pop((caller, route, key), None)
+
+
+@dataclass
+class FakeStores:
+    """All of them, with their own faces for tests."""
+
+    answers: FakeAnswers = field(default_factory=FakeAnswers)
+    documents: FakeDocuments = field(default_factory=FakeDocuments)
+    keys: FakeKeys = field(default_factory=FakeKeys)
+    once: FakeOnce = field(default_factory=FakeOnce)
+
+    def stores(self) -> Stores:
+        """As the routes see them."""
+        return Stores(self.answers, self.documents, self.keys, self.once)
