@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from apps.api.auth import KEYLESS_SCOPES, LOCAL, Key, check_key, credential, is_local
+from apps.api.auth import KEYLESS_SCOPES, LOCAL, credential, is_local
 from apps.api.exchange import Exchange, exchange_of
+from apps.api.ports import Known
 from apps.api.services import Services, services_of
 from apps.core.domain.models import Caller
 from apps.core.errors import LimitReached, NotAllowed, NotAuthenticated
@@ -32,14 +33,14 @@ class Admission:
         if presented is None:
             exchange.caller = self._keyless(request, services)
             return
-        key = await (await services.stores.get()).keys.find(presented)
-        if key is None:
-            raise NotAuthenticated("The API key is not valid.")
         client = request.scope.get("client")
-        caller = check_key(key, now=services.clock.now(), client=client[0] if client else None)
-        exchange.caller = caller
-        _count(exchange, services, key)
-        if not caller.may(self.scope):
+        keys = (await services.stores.get()).keys
+        known = await keys.authenticate(presented, ip=client[0] if client else None)
+        if known is None:
+            raise NotAuthenticated("The API key is not valid here.")
+        exchange.caller = known.caller
+        _count(exchange, services, known)
+        if not known.caller.may(self.scope):
             raise NotAllowed(f"The API key lacks the scope {self.scope!r}.")
 
     def _keyless(self, request: Request, services: Services) -> Caller:
@@ -52,11 +53,10 @@ class Admission:
         raise NotAuthenticated(WHO)
 
 
-def _count(exchange: Exchange, services: Services, key: Key) -> None:
-    left = services.limiter.take(
-        key.id, per_minute=key.rate_limit_per_minute, per_day=key.quota_per_day
-    )
-    services.usage.add(key.id)
+def _count(exchange: Exchange, services: Services, known: Known) -> None:
+    key_id = known.caller.key_id or ""
+    left = services.limiter.take(key_id, per_minute=known.per_minute, per_day=known.per_day)
+    services.usage.add(key_id)
     if left is None:
         return
     exchange.header(b"ratelimit-limit", str(left.limit))

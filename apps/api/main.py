@@ -29,6 +29,8 @@ ROUTERS = (
     search.router,
     health.router,
 )
+# The limit inside must come first, so that its fallback can still speak.
+GRACE_S = 2.0
 Opening = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 
@@ -51,10 +53,11 @@ def create_app(settings: Settings | None = None, *, opening: Opening = wiring.se
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for router in ROUTERS:
         _refuse_undeclared(router)
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     for error in (DtRagError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, on_error)
     app.add_middleware(Shell, limits=limits(settings), clock=SystemClock(), records=Records())
@@ -68,7 +71,7 @@ def limits(settings: Settings) -> Limits:
     return Limits(
         body_bytes=settings.MAX_BODY_BYTES,
         upload_bytes=settings.MAX_UPLOAD_BYTES,
-        request_s=settings.REQUEST_TIMEOUT_S,
+        request_s=settings.REQUEST_TIMEOUT_S + GRACE_S,
     )
 
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from apps.api.schemas.answer import AnswerBody, FeedbackBody
 from apps.api.schemas.base import Problem
-from apps.api.schemas.documents import DocumentsBody, UrlBody
+from apps.api.schemas.documents import IntakeBody
 from apps.api.schemas.keys import KeyBody, RotateBody
 from apps.api.schemas.search import BatchBody, SearchBody
 
@@ -20,8 +20,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     BatchBody,
     AnswerBody,
     FeedbackBody,
-    DocumentsBody,
-    UrlBody,
+    IntakeBody,
     KeyBody,
     RotateBody,
 )

@@ -5,12 +5,11 @@ The real ones are built in the background, because importing them costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from apps.api.auth import Key, KeyRing
-from apps.core.domain.models import AnswerRecord, AnswerRequest, Document, JobState
+from apps.core.domain.models import AnswerRecord, AnswerRequest, Caller, Document, JobState
 
 
 class Index(Protocol):
@@ -172,20 +171,49 @@ class KeyWish:
     quota_per_day: int | None
 
 
-class KeyDetails(Key, Protocol):
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Who holds a key, and how often they may come; None means without limit."""
+
+    caller: Caller
+    per_minute: int | None = None
+    per_day: int | None = None
+
+
+class KeyDetails(Protocol):
     """A key as its administrator sees it; the secret is not known to anybody any more."""
+
+    @property
+    def id(self) -> str:
+        """Its public half."""
 
     @property
     def name(self) -> str:
         """What people call it."""
 
     @property
-    def created_at(self) -> float:
-        """When it was made."""
+    def scopes(self) -> tuple[str, ...]:
+        """What it opens."""
 
     @property
-    def last_used_at(self) -> float | None:
-        """When it was last used, within about a minute; None: never."""
+    def tenant(self) -> str:
+        """Whose it is."""
+
+    @property
+    def allowed_ips(self) -> tuple[str, ...]:
+        """Networks that it may come from; empty means any."""
+
+    @property
+    def rate_limit_per_minute(self) -> int | None:
+        """Requests a minute; None means unlimited."""
+
+    @property
+    def quota_per_day(self) -> int | None:
+        """Requests a day; None means unlimited."""
+
+    @property
+    def expires_at(self) -> float | None:
+        """Its end, in seconds since 1970."""
 
     @property
     def revoked_at(self) -> float | None:
@@ -195,26 +223,40 @@ class KeyDetails(Key, Protocol):
     def rotated_from(self) -> str | None:
         """The key that it replaced."""
 
+    @property
+    def created_at(self) -> float:
+        """When it was made."""
 
-class Keys(KeyRing, Protocol):
-    """All keys, and their administration; each change holds on the next request everywhere."""
+    @property
+    def last_used_at(self) -> float | None:
+        """When it was last used; None: never."""
 
-    async def all(self) -> Sequence[KeyDetails]:
-        """Every key, oldest first."""
 
-    async def get(self, key_id: str) -> KeyDetails | None:
+class Keys(Protocol):
+    """All keys as they are at this moment in every worker, and their administration.
+
+    An unknown id is a NotFound everywhere.
+    """
+
+    async def authenticate(self, secret: str, *, ip: str | None) -> Known | None:
+        """Who holds `secret`; None for unknown, wrong, expired, revoked, or from elsewhere."""
+
+    async def every(self) -> Sequence[KeyDetails]:
+        """Every key."""
+
+    async def get(self, key_id: str) -> KeyDetails:
         """One of them."""
 
     async def create(self, wish: KeyWish) -> tuple[KeyDetails, str]:
         """A new key and its secret, which can never be read again."""
 
-    async def change(self, key_id: str, wish: KeyWish) -> KeyDetails | None:
-        """Replace what may be changed; None: no such key."""
+    async def alter(self, key_id: str, wish: KeyWish) -> KeyDetails:
+        """Replace what may be changed."""
 
-    async def revoke(self, key_id: str) -> bool:
-        """End it now; False: no such key."""
+    async def revoke(self, key_id: str) -> KeyDetails:
+        """End it now."""
 
-    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[KeyDetails, str] | None:
+    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[KeyDetails, str]:
         """A successor with a new secret; the old one ends after the overlap."""
 
     async def usage(self, key_id: str) -> Mapping[str, int]:

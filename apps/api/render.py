@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import orjson
 from starlette.responses import Response
 
+from apps.api.ports import DocumentSummary, Job, KeyDetails, Opinion
 from apps.core.domain.flags import Decisions
-from apps.core.domain.models import AnswerRecord, Citation, Hit, SearchResult, Source
+from apps.core.domain.models import AnswerRecord, Citation, Document, Hit, SearchResult, Source
 
 JSON_TYPE = "application/json"
 Json = dict[str, object]
@@ -153,6 +155,98 @@ def flags(decisions: Decisions) -> Json:
 def flags_header(decisions: Decisions) -> str:
     """The same as one header line, e.g. `debate_mode=on;mcp_tools=off`."""
     return ";".join(f"{key}={'on' if made.on else 'off'}" for key, made in decisions.items())
+
+
+def opinion(value: Opinion) -> Json:
+    """What somebody said of an answer."""
+    return {
+        "reward": value.reward,
+        "rating": value.rating,
+        "thumbs_up": value.thumbs_up,
+        "comment": value.comment,
+        "labels": dict(value.labels),
+        "created_at": timestamp(value.created_at),
+    }
+
+
+def document_summary(value: DocumentSummary) -> Json:
+    """A document without its text."""
+    return {
+        "doc_id": value.id,
+        "title": value.title,
+        "language": value.language,
+        "format": value.format,
+        "chars": value.chars,
+        "chunks": value.chunks,
+        "source_url": value.source_url,
+        "date": value.date,
+        "version": value.version,
+        "tags": list(value.tags),
+        "category": list(value.category),
+        "created_at": timestamp(value.created_at),
+        "updated_at": timestamp(value.updated_at),
+    }
+
+
+def document(summary: DocumentSummary, value: Document) -> Json:
+    """A document with its text."""
+    return {
+        **document_summary(summary),
+        "text": value.text,
+        "checksum": value.checksum,
+        "license": value.license,
+    }
+
+
+def job(value: Job) -> Json:
+    """How far a job is, and why parts of it failed."""
+    items = [
+        {
+            "name": item.name,
+            "state": item.state,
+            "doc_ids": list(item.doc_ids),
+            "error_code": item.error_code,
+            "error": item.error,
+        }
+        for item in value.items
+    ]
+    over = value.state in {"done", "failed"}
+    return {
+        "job_id": value.id,
+        "kind": value.kind,
+        "state": value.state,
+        "progress": value.finished / value.total if value.total else float(over),
+        "total": value.total,
+        "finished": value.finished,
+        "counts": dict(Counter(item.state for item in value.items)),
+        "items": items,
+        "error_code": value.error_code,
+        "error": value.error,
+        "created_at": timestamp(value.created_at),
+        "updated_at": timestamp(value.updated_at),
+    }
+
+
+def key(value: KeyDetails) -> Json:
+    """A key without its secret."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "scopes": sorted(value.scopes),
+        "tenant": value.tenant,
+        "allowed_ips": list(value.allowed_ips),
+        "rate_limit": value.rate_limit_per_minute,
+        "quota": value.quota_per_day,
+        "expires_at": _maybe(value.expires_at),
+        "revoked_at": _maybe(value.revoked_at),
+        "rotated_from": value.rotated_from,
+        "created_at": timestamp(value.created_at),
+        "last_used_at": _maybe(value.last_used_at),
+    }
+
+
+def _maybe(at: float | None) -> str | None:
+    return None if at is None else timestamp(at)
 
 
 def timestamp(at: float) -> str:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from apps.api.ports import Answerer, AnyCache, Index, Intake, Pinger, Stores, Usage
 from apps.api.ratelimit import Limiter
+from apps.api.runs import Runs
 from apps.core.domain.ports import Clock, Searcher
 from apps.core.errors import DtRagError
 from apps.core.settings import Settings
@@ -79,6 +80,7 @@ class Services:
     index: Index
     cache: AnyCache
     limiter: Limiter
+    runs: Runs
     usage: Usage
     stores: Part[Stores]
     pinger: Part[Pinger]

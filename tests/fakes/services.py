@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from apps.api.ratelimit import Limiter
+from apps.api.runs import Runs
 from apps.api.services import Part, Services
 from apps.core.errors import StorageDown
 from apps.core.settings import Settings
@@ -77,6 +78,7 @@ class World:
             index=self.searcher,
             cache=self.cache,
             limiter=Limiter(self.clock),
+            runs=Runs(self.clock),
             usage=self.usage,
             stores=Part("stores"),
             pinger=Part("database"),

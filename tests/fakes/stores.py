@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.ports import DocumentSummary, KeyWish, Opinion, Remembered, Stores
-from apps.core.domain.models import Document
-from apps.core.errors import BusinessFailure
+from apps.api.ports import DocumentSummary, Known, KeyWish, Opinion, Remembered, Stores
+from apps.core.domain.models import Caller, Document
+from apps.core.errors import BusinessFailure, NotFound
 
 
 @dataclass(frozen=True)
@@ -40,43 +40,44 @@ class FakeKeys:
         self.rows[key.id] = key
         return f"secret-{key.id}"
 
-    async def find(self, presented: str) -> FakeKey | None:
-        key = self.rows.get(presented.removeprefix("secret-"))
-        return None if key is None or key.revoked_at is not None else key
+    async def authenticate(self, secret: str, *, ip: str | None) -> Known | None:
+        key = self.rows.get(secret.removeprefix("secret-"))
+        if key is None or key.revoked_at is not None:
+            return None
+        if key.allowed_ips and ip not in key.allowed_ips:
+            return None
+        caller = Caller(key.id, frozenset(key.scopes), key.tenant)
+        return Known(caller, key.rate_limit_per_minute, key.quota_per_day)
 
-    async def all(self) -> Sequence[FakeKey]:
+    async def every(self) -> Sequence[FakeKey]:
         return list(self.rows.values())
 
-    async def get(self, key_id: str) -> FakeKey | None:
-        return self.rows.get(key_id)
+    async def get(self, key_id: str) -> FakeKey:
+        if key_id not in self.rows:
+            raise NotFound("There is no such key.")
+        return self.rows[key_id]
 
     async def create(self, wish: KeyWish) -> tuple[FakeKey, str]:
         secret = self.add(*wish.scopes, **_fields(wish))
         return self.rows[secret.removeprefix("secret-")], secret
 
-    async def change(self, key_id: str, wish: KeyWish) -> FakeKey | None:
-        if key_id not in self.rows:
-            return None
-        self.rows[key_id] = replace(
-            self.rows[key_id], scopes=tuple(wish.scopes), **_fields(wish)
-        )
+    async def alter(self, key_id: str, wish: KeyWish) -> FakeKey:
+        old = await self.get(key_id)
+        self.rows[key_id] = replace(old, scopes=tuple(wish.scopes), **_fields(wish))
         return self.rows[key_id]
 
-    async def revoke(self, key_id: str) -> bool:
-        if key_id not in self.rows:
-            return False
-        self.rows[key_id] = replace(self.rows[key_id], revoked_at=1.0)
-        return True
+    async def revoke(self, key_id: str) -> FakeKey:
+        self.rows[key_id] = replace(await self.get(key_id), revoked_at=1.0)
+        return self.rows[key_id]
 
-    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[FakeKey, str] | None:
-        old = self.rows.get(key_id)
-        if old is None:
-            return None
+    async def rotate(self, key_id: str, *, overlap_s: float) -> tuple[FakeKey, str]:
+        old = await self.get(key_id)
         secret = self.add(*old.scopes, rotated_from=key_id)
         await self.revoke(key_id)
         return self.rows[secret.removeprefix("secret-")], secret
 
     async def usage(self, key_id: str) -> Mapping[str, int]:
+        await self.get(key_id)
         return {"2025-10-09": 3}
 
 

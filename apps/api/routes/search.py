@@ -10,6 +10,7 @@ from starlette.responses import Response
 from apps.api import render
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
+from apps.api.direct import DirectRoute
 from apps.api.errors import problem, unreadable
 from apps.api.exchange import Exchange, exchange_of
 from apps.api.operation import operation
@@ -46,7 +47,7 @@ BATCH = operation(
         "own options": {"queries": ["색인이란?", {"q": "fusion", "mode": "lexical"}]},
     },
 )
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=DirectRoute)
 
 
 @router.post("/api/v1/search", **SINGLE)

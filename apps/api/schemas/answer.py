@@ -139,7 +139,7 @@ class FeedbackEntry(Reply):
     thumbs_up: bool | None
     comment: str | None
     labels: dict[str, Any]
-    created_at: float
+    created_at: str
 
 
 class RewardReply(Reply):

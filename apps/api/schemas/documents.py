@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from apps.api.schemas.base import NO_NUL, VISIBLE, Identifier, IsoDate, Name, Reply, Request
 from apps.core.domain.models import JobState, Language
@@ -35,16 +35,45 @@ class DocumentBody(Request):
     license: Annotated[str, StringConstraints(max_length=64, pattern=NO_NUL)] | None = None
 
 
-class DocumentsBody(Request):
-    """Texts given in the request itself."""
+class IntakeBody(Request):
+    """Texts given in the request itself, or the address of a page or file to fetch."""
 
-    documents: list[DocumentBody] = Field(min_length=1, max_length=MAX_DOCUMENTS)
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["documents"], "properties": {"documents": {"type": "array"}}},
+                {"required": ["url"], "properties": {"url": {"type": "string"}}},
+            ]
+        }
+    )
+
+    documents: list[DocumentBody] | None = Field(
+        default=None, min_length=1, max_length=MAX_DOCUMENTS
+    )
+    url: Url | None = Field(default=None, description="Private addresses are refused.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.documents is None) == (self.url is None):
+            raise ValueError("either documents or url is needed")
+        return self
 
 
-class UrlBody(Request):
-    """A page or file to fetch; private addresses are refused."""
+class FormFields(Request):
+    """What may stand beside the files of a form; it holds for each of them."""
 
-    url: Url
+    tags: Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)] = ""
+    category: Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)] = ""
+    language: Language | None = None
+    date: IsoDate | None = None
+
+    def tag_list(self) -> tuple[str, ...]:
+        """The tags, which are separated by commas."""
+        return tuple(tag.strip()[:128] for tag in self.tags.split(",") if tag.strip())
+
+    def category_path(self) -> tuple[str, ...]:
+        """The category's path, whose parts are separated by slashes."""
+        return tuple(part.strip()[:128] for part in self.category.split("/") if part.strip())
 
 
 class QueuedReply(Reply):

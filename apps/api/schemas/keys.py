@@ -88,7 +88,7 @@ class NewKeyReply(KeyReply):
 
 
 class KeysReply(Reply):
-    """All keys, oldest first."""
+    """All keys."""
 
     keys: list[KeyReply]
 
