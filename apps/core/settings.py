@@ -202,7 +202,8 @@ def read_env_file(path: Path) -> dict[str, str]:
         key, value = match[1], _unquote(match[2])
         if "$(" in value or "`" in value:
             raise SettingsError(
-                f"{path.name} line {number}: {key} holds a command substitution, which is never run."
+                f"{path.name} line {number}: {key} holds a command substitution, "
+                "which is never run."
             )
         if key in values:
             raise SettingsError(f"{path.name} line {number}: {key} is given twice.")

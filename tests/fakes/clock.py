@@ -1,24 +1,20 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that a test moves by hand."""
 
 from __future__ import annotations
 
 
 class FakeClock:
-    """Both times in seconds; `tick` moves them together."""
+    """Stands still until `pass_s` is called."""
 
-    def __init__(self, now: float = 1_760_000_000.0) -> None:
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._now = now
-        self._monotonic = 100.0
+        self._elapsed_s = 0.0
 
     def now(self) -> float:
-        """Seconds since 1970."""
-        return self._now
+        return self._now + self._elapsed_s
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
-        return self._monotonic
+        return self._elapsed_s
 
-    def tick(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += seconds
-        self._monotonic += seconds
+    def pass_s(self, seconds: float) -> None:
+        self._elapsed_s += seconds

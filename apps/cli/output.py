@@ -1,0 +1,42 @@
+"""What the command line prints: tables for people, JSON for programs, errors on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from apps.core.errors import DtRagError
+from apps.core.settings import SettingsError
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def machine(value: Mapping[str, object] | Sequence[object]) -> None:
+    """Print one JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings; None shows as a dash."""
+    made = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        made.add_row(*("-" if cell is None else str(cell) for cell in row))
+    console.print(made)
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn a known failure into one sentence on stderr and exit code 1."""
+    try:
+        yield
+    except (DtRagError, SettingsError) as error:
+        detail = error.detail if isinstance(error, DtRagError) else str(error)
+        errors.print(f"[red]dtrag:[/red] {detail}", highlight=False)
+        raise typer.Exit(1) from None
