@@ -14,7 +14,7 @@ run: .venv/.run ## install, migrate, load the sample documents, serve on 127.0.0
 	@$(BIN)/dtrag quickstart
 
 test: .venv/.dev ## all tests, without any network service
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev ## style, types, architecture
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Documentation is executed: what it tells a stranger to type must work."""
