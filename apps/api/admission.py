@@ -11,6 +11,8 @@ from apps.api.services import Services, services_of
 from apps.core.domain.models import Caller
 from apps.core.errors import LimitReached, NotAllowed, NotAuthenticated
 
+# Any key at all, or nobody when METRICS_PUBLIC says so.
+METRICS = "metrics"
 WHO = "An API key is needed: X-API-Key or Authorization: Bearer."
 
 
@@ -29,6 +31,8 @@ class Admission:
             LimitReached: the key's quota is used up.
         """
         exchange, services = exchange_of(request.scope), services_of(request)
+        if self.scope == METRICS and services.settings.METRICS_PUBLIC:
+            return
         presented = credential(request.headers)
         if presented is None:
             exchange.caller = self._keyless(request, services)
@@ -40,7 +44,7 @@ class Admission:
             raise NotAuthenticated("The API key is not valid here.")
         exchange.caller = known.caller
         _count(exchange, services, known)
-        if not known.caller.may(self.scope):
+        if self.scope != METRICS and not known.caller.may(self.scope):
             raise NotAllowed(f"The API key lacks the scope {self.scope!r}.")
 
     def _keyless(self, request: Request, services: Services) -> Caller:

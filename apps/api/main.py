@@ -18,7 +18,17 @@ from apps.api.errors import on_error
 from apps.api.middleware import Limits, Shell
 from apps.api.operation import SCOPE
 from apps.api.records import Records
-from apps.api.routes import health, search
+from apps.api.routes import (
+    answer,
+    cache,
+    documents,
+    feedback,
+    health,
+    keys,
+    metrics,
+    pages,
+    search,
+)
 from apps.api.routes.health import product_version
 from apps.api.services import Services
 from apps.core.errors import DtRagError
@@ -27,7 +37,14 @@ from apps.core.wiring import SystemClock
 
 ROUTERS = (
     search.router,
+    answer.router,
+    feedback.router,
+    documents.router,
+    keys.router,
+    cache.router,
     health.router,
+    metrics.router,
+    pages.router,
 )
 # The limit inside must come first, so that its fallback can still speak.
 GRACE_S = 2.0
@@ -45,10 +62,12 @@ def create_app(settings: Settings | None = None, *, opening: Opening = wiring.se
         SettingsError: a value in the environment cannot be used.
     """
     settings = settings or load()
+    clock = SystemClock()
+    records = Records(settings, clock)
     app = FastAPI(
         title="DT-RAG",
         version=product_version(),
-        lifespan=partial(_lifespan, settings=settings, opening=opening),
+        lifespan=partial(_lifespan, settings=settings, opening=opening, records=records),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -60,7 +79,7 @@ def create_app(settings: Settings | None = None, *, opening: Opening = wiring.se
         app.router.routes.extend(router.routes)
     for error in (DtRagError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, on_error)
-    app.add_middleware(Shell, limits=limits(settings), clock=SystemClock(), records=Records())
+    app.add_middleware(Shell, limits=limits(settings), clock=clock, records=records)
     # FastAPI's own way to replace the document.
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app
@@ -76,10 +95,13 @@ def limits(settings: Settings) -> Limits:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, *, settings: Settings, opening: Opening) -> AsyncIterator[None]:
+async def _lifespan(
+    app: FastAPI, *, settings: Settings, opening: Opening, records: Records
+) -> AsyncIterator[None]:
     async with opening(settings) as services:
         app.state.services = services
         yield
+    records.flush()
 
 
 def _refuse_undeclared(router: APIRouter) -> None:

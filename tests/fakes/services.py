@@ -11,7 +11,9 @@ from apps.api.runs import Runs
 from apps.api.services import Part, Services
 from apps.core.errors import StorageDown
 from apps.core.settings import Settings
+from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
+from tests.fakes.intake import FakeIntake
 from tests.fakes.searcher import FakeSearcher
 from tests.fakes.stores import FakeStores
 
@@ -64,6 +66,8 @@ class World:
     stores: FakeStores = field(default_factory=FakeStores)
     cache: FakeCache = field(default_factory=FakeCache)
     pinger: FakePinger = field(default_factory=FakePinger)
+    answerer: FakeAnswerer = field(default_factory=FakeAnswerer)
+    intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
     ready: bool = True
 
@@ -88,4 +92,6 @@ class World:
         if self.ready:
             services.stores.succeed(self.stores.stores())
             services.pinger.succeed(self.pinger)
+            services.intake.succeed(self.intake)
+            services.answerer.succeed(self.answerer)
         yield services
