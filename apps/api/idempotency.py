@@ -34,9 +34,7 @@ class Claim:
         if status >= 500:
             await self.drop()
             return
-        await self.once.finish(
-            self.caller, self.route, key=self.key, status=status, body=body
-        )
+        await self.once.finish(self.caller, self.route, key=self.key, status=status, body=body)
 
     async def drop(self) -> None:
         """Forget the claim."""

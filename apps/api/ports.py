@@ -31,9 +31,7 @@ class Index(Protocol):
 class Answerer(Protocol):
     """Turns a question into a record; both methods are one path."""
 
-    def stream(
-        self, request: AnswerRequest, *, streaming: bool = True
-    ) -> AsyncIterator[object]:
+    def stream(self, request: AnswerRequest, *, streaming: bool = True) -> AsyncIterator[object]:
         """Events of `orchestration.events`; the last one is terminal."""
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
@@ -283,9 +281,7 @@ class Once(Protocol):
             BusinessFailure: it was used with another body.
         """
 
-    async def finish(
-        self, caller: str, route: str, *, key: str, status: int, body: bytes
-    ) -> None:
+    async def finish(self, caller: str, route: str, *, key: str, status: int, body: bytes) -> None:
         """Remember the result."""
 
     async def abandon(self, caller: str, route: str, *, key: str) -> None:

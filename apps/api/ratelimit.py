@@ -42,9 +42,7 @@ class Limiter:
         self._clock = clock
         self._windows: dict[tuple[str, int], _Window] = {}
 
-    def take(
-        self, key_id: str, *, per_minute: int | None, per_day: int | None
-    ) -> Allowance | None:
+    def take(self, key_id: str, *, per_minute: int | None, per_day: int | None) -> Allowance | None:
         """Count one request unless a window is full; None when the key has no limit."""
         now = self._clock.now()
         windows: list[_Window] = []

@@ -46,9 +46,7 @@ class Run:
         self._moved = asyncio.Event()
         self._taken = asyncio.Event()
 
-    async def fill(
-        self, events: AsyncIterator[object], *, request_id: str, ended: Ended
-    ) -> None:
+    async def fill(self, events: AsyncIterator[object], *, request_id: str, ended: Ended) -> None:
         """Turn a run's events into frames until the terminal one.
 
         After an interruption, `events` is a second run of the same question: what the reader

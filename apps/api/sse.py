@@ -70,9 +70,7 @@ class EventStream(Response):
         work: makes the chunks; it is cancelled when the reader leaves.
     """
 
-    def __init__(
-        self, chunks: AsyncIterator[bytes], work: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], work: Callable[[], Awaitable[None]]) -> None:
         super().__init__(media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
         # No length is known; proxies must not hold back what they could collect.
         del self.headers["content-length"]
@@ -83,9 +81,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head, then race the writer against the reader's leaving."""
         exchange_of(scope).lift_deadline()
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         tasks = [
             asyncio.ensure_future(each)
             for each in (self._write(send), _gone(receive), self._work())

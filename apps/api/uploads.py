@@ -107,19 +107,19 @@ async def _form(request: Request) -> tuple[bytes, Submission]:
         form = await request.form(max_files=MAX_FILES, max_fields=20, max_part_size=64 * 1024)
     except MultiPartException as error:
         raise UserFailure(f"The form cannot be read: {error.message}") from None
-    async with form:
+    try:
         fields = _fields(form)
         limit = services_of(request).settings.MAX_UPLOAD_BYTES
-        digest = hashlib.sha256(fields.model_dump_json().encode())
-        uploads = []
-        for _, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                upload = await _file(value, fields, limit)
-                digest.update(upload.name.encode() + b"\0" + upload.content + b"\0")
-                uploads.append(upload)
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        uploads = tuple([await _file(each, fields, limit) for each in files])
+    finally:
+        await form.close()
     if not uploads:
         raise MissingParameter("files: at least one file is needed")
-    return digest.digest(), Submission(tuple(uploads))
+    digest = hashlib.sha256(fields.model_dump_json().encode())
+    for upload in uploads:
+        digest.update(b"%d:%b%b" % (len(upload.content), upload.name.encode(), upload.content))
+    return digest.digest(), Submission(uploads)
 
 
 def _fields(form: FormData) -> FormFields:

@@ -12,7 +12,9 @@ from tests.fakes.services import World
 
 @pytest.mark.parametrize("path", ["/api/v1/search", "/api/v1/search/", "/search", "/search/"])
 @pytest.mark.parametrize("k", [1, 3, 5])
-async def test_exactly_k_hits_on_every_spelling(client: httpx.AsyncClient, path: str, k: int) -> None:
+async def test_exactly_k_hits_on_every_spelling(
+    client: httpx.AsyncClient, path: str, k: int
+) -> None:
     """k hits come back when k exist, without a redirect."""
     reply = await client.post(path, json={"q": "machine learning이란 무엇인가?", "final_topk": k})
     assert reply.status_code == 200
@@ -74,9 +76,7 @@ async def test_no_index_yet(client: httpx.AsyncClient, world: World) -> None:
 async def test_a_batch_equals_single_searches(client: httpx.AsyncClient) -> None:
     """Each entry has the hits of its own search."""
     questions = ["index", "딥러닝의 주요 개념은?", "fusion"]
-    batch = await client.post(
-        "/api/v1/batch-search", json={"queries": questions, "final_topk": 2}
-    )
+    batch = await client.post("/api/v1/batch-search", json={"queries": questions, "final_topk": 2})
     for question, entry in zip(questions, batch.json()["results"], strict=True):
         single = await client.post("/search", json={"q": question, "final_topk": 2})
         assert entry["hits"] == single.json()["hits"]
@@ -84,7 +84,9 @@ async def test_a_batch_equals_single_searches(client: httpx.AsyncClient) -> None
 
 async def test_a_faulty_question_of_a_batch_is_an_error_entry(client: httpx.AsyncClient) -> None:
     """The others are answered, nothing is invented for the faulty one."""
-    body = {"queries": ["index", "", {"q": "x", "final_topk": 99}, {"query": "y", "max_results": 1}]}
+    body = {
+        "queries": ["index", "", {"q": "x", "final_topk": 99}, {"query": "y", "max_results": 1}]
+    }
     results = (await client.post("/api/v1/batch-search", json=body)).json()["results"]
     assert [("error" in entry) for entry in results] == [False, True, True, False]
     assert results[1]["error"]["code"] == "validation_error"

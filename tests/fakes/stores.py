@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.ports import DocumentSummary, Known, KeyWish, Opinion, Remembered, Stores
+from apps.api.ports import DocumentSummary, KeyWish, Known, Opinion, Remembered, Stores
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound
 

@@ -23,7 +23,7 @@ from apps.api.schemas.documents import (
 )
 from apps.api.services import services_of
 from apps.api.uploads import REQUEST_BODY, Submission, read_submission
-from apps.core.errors import BusinessFailure, NotFound, Unprocessable
+from apps.core.errors import NotFound, Unprocessable
 
 MAX_OFFSET = 1_000_000
 MAX_PLACE = 1_000_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -90,7 +91,7 @@ def _check(ok: object, detail: str) -> dict[str, object]:
     return {"ok": bool(ok), "detail": "" if ok else detail}
 
 
-def _part(part: Part[object]) -> dict[str, object]:
+def _part(part: Part[Any]) -> dict[str, object]:
     detail = part.error.detail if part.error else f"The {part.name} is loading."
     return _check(part.ready, detail)
 

@@ -41,9 +41,7 @@ async def keys(request: Request) -> Response:
 
 @router.post(
     ROOT,
-    **operation(
-        SCOPE, "Make a key", body=KeyBody, reply=NewKeyReply, status=201, examples=EXAMPLE
-    ),
+    **operation(SCOPE, "Make a key", body=KeyBody, reply=NewKeyReply, status=201, examples=EXAMPLE),
 )
 async def create(request: Request) -> Response:
     """The secret is in this reply and nowhere else."""

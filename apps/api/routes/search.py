@@ -98,9 +98,7 @@ async def _entry(
         return {"error": problem(error, exchange.request_id)}
 
 
-async def _found(
-    services: Services, exchange: Exchange, query: SearchQuery
-) -> dict[str, object]:
+async def _found(services: Services, exchange: Exchange, query: SearchQuery) -> dict[str, object]:
     started_s = services.clock.monotonic()
     result = await services.searcher.search(query)
     spent_ms = (services.clock.monotonic() - started_s) * 1000

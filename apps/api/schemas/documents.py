@@ -13,9 +13,7 @@ MAX_DOCUMENTS = 1000
 DocId = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")
 ]
-Url = Annotated[
-    str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[!-~]+$")
-]
+Url = Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[!-~]+$")]
 
 
 class DocumentBody(Request):

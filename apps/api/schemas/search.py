@@ -55,9 +55,7 @@ class FiltersBody(Request):
 class SearchOptions(Request):
     """How to search; shared by single and batch search."""
 
-    final_topk: TopK = Field(
-        default=5, validation_alias=AliasChoices("final_topk", "max_results")
-    )
+    final_topk: TopK = Field(default=5, validation_alias=AliasChoices("final_topk", "max_results"))
     mode: SearchMode | None = Field(
         default=None, description="null leaves the choice to flags and configuration."
     )
