@@ -64,6 +64,7 @@ class Interrupted:
         self._after_commit = after_commit
         self.times = times
         self.units = 0
+        self.committed = asyncio.Event()
 
     @asynccontextmanager
     async def session(self):
@@ -76,6 +77,7 @@ class Interrupted:
             yield s
         if fails:
             raise StorageDown("the answer to the commit got lost")
+        self.committed.set()
 
 
 async def test_flushed_rows_are_there(storage: Storage) -> None:
@@ -100,12 +102,12 @@ async def test_rows_are_committed_in_groups(storage: Storage) -> None:
 
 async def test_a_few_rows_do_not_wait_for_many(storage: Storage) -> None:
     """A lonely row is committed after the group's time."""
-    writer = RowWriter(storage.session, limits=Limits(group_wait_s=0.01))
+    watched = Interrupted(storage, 0)
+    writer = RowWriter(watched.session, limits=Limits(group_wait_s=0.01))
     writer.start()
     writer.put(tables.answer, row(1))
-    async with asyncio.timeout(5):
-        while not await ids(storage):
-            await asyncio.sleep(0.005)
+    await asyncio.wait_for(watched.committed.wait(), timeout=5)
+    assert await ids(storage) == ["1"]
     await writer.close()
 
 

@@ -113,11 +113,8 @@ def postgresql_engine(
     url: URL, *, size: int = 1, overflow: int = 0, wait_s: float = POOL_TIMEOUT_S
 ) -> AsyncEngine:
     """A pool of asyncpg connections; `sslmode` in the URL is understood as libpq does."""
-    if "sslmode" in url.query:
-        mode = url.query["sslmode"]
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     return create_async_engine(
-        url,
+        _renamed(url, "sslmode", "ssl"),
         pool_size=size,
         max_overflow=overflow,
         pool_timeout=wait_s,
@@ -129,6 +126,18 @@ def postgresql_engine(
             "server_settings": {"application_name": "dtrag", "jit": "off"},
         },
     )
+
+
+def driver_url(url: URL) -> str:
+    """The same server for asyncpg itself, which keeps libpq's words."""
+    plain = _renamed(url, "ssl", "sslmode").set(drivername="postgresql")
+    return plain.render_as_string(hide_password=False)
+
+
+def _renamed(url: URL, old: str, new: str) -> URL:
+    if old not in url.query:
+        return url
+    return url.difference_update_query([old]).update_query_dict({new: url.query[old]})
 
 
 @asynccontextmanager

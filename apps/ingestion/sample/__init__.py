@@ -1,0 +1,1 @@
+"""The sample corpus that `dtrag quickstart` ingests, and questions about it; data only."""
