@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Annotated, TypedDict
 
 from apps.core.domain.flags import FlagDecision
@@ -30,6 +31,11 @@ def add_usage(left: Usage, right: Usage) -> Usage:
     return left.plus(right)
 
 
+def merge(left: Mapping[str, object], right: Mapping[str, object]) -> dict[str, object]:
+    """Join two records; what was written later wins."""
+    return {**left, **right}
+
+
 class AnswerState(TypedDict):
     """Each key with its writer in brackets. Every key is present from the start of a run."""
 
@@ -50,8 +56,10 @@ class AnswerState(TypedDict):
     hits: tuple[Hit, ...]
     signals: SearchSignals
     index_version: str
-    # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first
+    # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first;
+    # empty = nothing to say. The preface is a fixed message that stands before it.
     draft: str
+    preface: str
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None
@@ -65,6 +73,7 @@ class AnswerState(TypedDict):
     degraded: Annotated[list[str], keep_first]
     nodes: Annotated[list[str], operator.add]
     usage: Annotated[Usage, add_usage]
+    trace: Annotated[dict[str, object], merge]
 
 
 class Update(TypedDict, total=False):
@@ -78,6 +87,7 @@ class Update(TypedDict, total=False):
     signals: SearchSignals
     index_version: str
     draft: str
+    preface: str
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None
@@ -89,3 +99,4 @@ class Update(TypedDict, total=False):
     degraded: list[str]
     nodes: list[str]
     usage: Usage
+    trace: dict[str, object]

@@ -1,0 +1,152 @@
+"""The sentences that may answer a question, each with what speaks for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from itertools import islice
+
+from apps.core.domain.models import Hit
+from apps.core.text.answers import Span, fitting, is_typed
+from apps.core.text.overlap import Rarity, Terms, terms
+from apps.core.text.questions import Question
+from apps.core.text.sentences import split
+from apps.core.text.tokens import stems
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What speaks for a sentence; shares are 0..1, switches 0 or 1.
+
+    own: weighted share of the question's terms in the sentence.
+    around: the share that only its two neighbours and the heading above it add.
+    words: share of the question's whole words in the sentence.
+    score: the passage's score as a share of the best one.
+    typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
+        kind cannot be told by form.
+    defines: it has the form of a definition and the question asks for one.
+    short: it is no full sentence (heading, label).
+    asks: it is a question itself.
+    """
+
+    own: float
+    around: float
+    words: float
+    score: float
+    typed: float
+    defines: float
+    short: float
+    asks: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Sentence number `place` of passage `hit`, at [start, end) of the passage's own text.
+
+    `spans` are offsets into `text` of what fits the kind of answer.
+    """
+
+    hit: int
+    place: int
+    start: int
+    end: int
+    text: str
+    spans: tuple[Span, ...]
+    features: Features
+    score: float
+
+
+WEIGHTS = Features(
+    own=7.0,
+    around=3.0,
+    words=2.5,
+    score=5.0,
+    typed=0.9,
+    defines=0.6,
+    short=-0.8,
+    asks=-1.5,
+)
+DEFINITION = re.compile(
+    r"(?:란\s|은\s|는\s|라고\s).*(?:이다|입니다|한다|합니다|된다|됩니다|부른다|이며)\W*$"
+    r"|\b(?:is|are|was|means?|refers? to|denotes?)\b",
+    re.IGNORECASE,
+)
+FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
+ASKS = re.compile(r"[?？]\W*$")
+SHORT_CHARS = 12
+HEADING_REACH = 5
+
+
+def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
+    """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
+    cut = [_Cut.of(hit.passage.text) for hit in hits]
+    rarity = Rarity.over(bag for one in cut for bag in one.bags)
+    asked = _Asked(question, terms(question.content), frozenset(stems(question.content)), rarity)
+    best = max((hit.score for hit in hits), default=0.0)
+    found: list[Candidate] = []
+    for number, (hit, one) in enumerate(zip(hits, cut, strict=True)):
+        standing = hit.score / best if best > 0 else 1.0
+        found.extend(_of_passage(asked, number, one, standing))
+    return found
+
+
+def is_heading(text: str) -> bool:
+    """Whether a line is too short or too unfinished to be a sentence."""
+    return len(text) < SHORT_CHARS or FINAL.search(text) is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A passage cut into sentences, and the terms of each."""
+
+    spans: list[Span]
+    texts: list[str]
+    bags: list[Terms]
+
+    @classmethod
+    def of(cls, text: str) -> _Cut:
+        spans = split(text)
+        texts = [text[start:end] for start, end in spans]
+        return cls(spans, texts, [terms(one) for one in texts])
+
+    def around(self, place: int) -> Terms:
+        """Terms of the two neighbours and of the nearest heading or question above."""
+        above = range(place - 1, max(-1, place - HEADING_REACH), -1)
+        heads = (at for at in above if is_heading(self.texts[at]) or ASKS.search(self.texts[at]))
+        near = [*range(max(0, place - 1), min(len(self.bags), place + 2)), *islice(heads, 1)]
+        return frozenset[str]().union(*(self.bags[at] for at in near))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    question: Question
+    terms: Terms
+    words: frozenset[str]
+    rarity: Rarity
+
+
+def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
+    for place, (start, end) in enumerate(cut.spans):
+        text, bag = cut.texts[place], cut.bags[place]
+        own = asked.rarity.recall(asked.terms, bag)
+        near = asked.rarity.recall(asked.terms, bag | cut.around(place))
+        spans = tuple(fitting(asked.question, text))
+        clear = is_typed(asked.question.answer_type)
+        defines = asked.question.answer_type == "definition" and own > 0
+        features = Features(
+            own=own,
+            around=near - own,
+            words=_share(asked.words, text),
+            score=standing,
+            typed=(1.0 if spans else -1.0) if clear else 0.0,
+            defines=float(defines and DEFINITION.search(text) is not None),
+            short=float(is_heading(text)),
+            asks=float(ASKS.search(text) is not None),
+        )
+        score = sum(map(float.__mul__, astuple(features), astuple(WEIGHTS)))
+        yield Candidate(number, place, start, end, text, spans, features, score)
+
+
+def _share(words: frozenset[str], text: str) -> float:
+    return len(words.intersection(stems(text))) / len(words) if words else 0.0

@@ -1,0 +1,127 @@
+"""Where in a sentence something stands that could answer a question of a given kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from apps.core.text.numbers import Quantity, quantities
+from apps.core.text.questions import AnswerType, Question
+from apps.core.text.tokens import stems
+
+Span = tuple[int, int]
+
+NEAR_CHARS = 20
+
+TIME_UNITS = frozenset({"year", "month", "day", "decade", "century", "clock", "quarter"})
+PLAIN_YEAR = re.compile(r"1\d{3}|20\d\d")
+TIME_WORDS = re.compile(
+    r"\b(?:19|20)\d\ds?\b|\b(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b"
+    r"|[월화수목금토일]요일|(?:오전|오후|새벽|저녁)\s?\d|세기|시대|연간|\bcentury\b|\bera\b",
+    re.IGNORECASE,
+)
+NUMBER_WORDS = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty"
+    r"|sixty|hundred|thousand|million|half|third|quarter|dozen|several)\b"
+    r"|(?:한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무)\s?(?:명|개|번|차례|가지|곳|살|시간|달|배|대)"
+    r"|절반|수십|수백|수천",
+    re.IGNORECASE,
+)
+SURNAMES = "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용"
+TITLES = "대통령|총리|의원|교수|감독|작가|선수|장관|박사|사장|회장|대표|왕|황제|교황|신부|목사|장군|시인|화가|기자|변호사|판사|검사|위원장|총재|시장|지사|주교|추기경|배우|가수|코치"
+KOREAN_PERSON = re.compile(
+    rf"(?<![가-힣])(?:[{SURNAMES}][가-힣]{{2}}|[가-힣]{{2,6}}\s[가-힣]{{2,6}}(?=\s?(?:{TITLES})))"
+    rf"(?=(?:은|는|이|가|을|를|의|와|과|에게|께서|씨|도|에|로|\s?(?:{TITLES})|[,·(）)]|\s|$))"
+)
+LATIN_NAME = re.compile(
+    r"(?<![A-Za-z])[A-ZÀ-Þ][\w'’.-]*(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][\w'’.-]*)*"
+)
+KOREAN_PLACE = re.compile(
+    r"[가-힣A-Za-z]{1,10}(?:시|도|군|구|읍|면|동|리|국|주|현|성|역|공항|대학교?|학교|병원|교회|성당|궁|산|강|섬"
+    r"|광장|경기장|극장|호텔|건물|센터|공원|지방|지역|국가|대륙|법원|감옥|교도소|미술관|박물관)(?=[에의은는이가을를로서와과,.\s)]|$)"
+    r"|미국|영국|중국|일본|독일|프랑스|러시아|소련|이탈리아|스페인|한국|북한|캐나다|브라질|[가-힣]{2,}(?=에서|으로\s)"
+)
+REASON = re.compile(
+    r"때문|이유|원인|까닭|위해|위하여|말미암|인하여|인해|덕분|탓|므로|(?:아|어|여|해|라)서[\s,]|으니|니까"
+    r"|\b(?:because|due to|since|as a result|in order to|caused? by|so that|therefore|owing to|reason)\b|\bto \w+",
+    re.IGNORECASE,
+)
+MANNER = re.compile(
+    r"으로써|로써|방법|통해|통하여|사용(?:하|해)|이용(?:하|해)|하려면|다음과 같|단계|먼저|호출|설정|실행|세요|십시오"
+    r"|\bby \w+ing\b|\busing\b|\bthrough\b|\bwith\b|\bvia\b|\bfirst\b|\bstep\b|\brun\b|\buse\b|\bset\b",
+    re.IGNORECASE,
+)
+LIST = re.compile(
+    r"[,·、][^,·、]{1,40}[,·、]|첫째|둘째|등(?:이|을|의|\s)|\b(?:and|such as|including)\b|^[-*•]"
+)
+
+
+def fitting(question: Question, sentence: str) -> list[Span]:
+    """Spans of `sentence` that fit the kind of answer and are not in the question itself."""
+    known = question.text.casefold()
+    spans = _spans(question, sentence)
+    return [span for span in spans if sentence[span[0] : span[1]].casefold().strip() not in known]
+
+
+def is_typed(kind: AnswerType) -> bool:
+    """Whether `fitting` can tell a sentence that fits from one that does not."""
+    return kind not in ("thing", "yes_no", "definition")
+
+
+def best_span(question: Question, sentence: str, spans: Sequence[Span]) -> Span | None:
+    """The one of `spans` with the most of the question's words near it; the first of equals."""
+    words = frozenset(stems(question.content))
+
+    def nearness(span: Span) -> int:
+        around = sentence[max(0, span[0] - NEAR_CHARS) : span[1] + NEAR_CHARS]
+        return len(words.intersection(stems(around)))
+
+    return max(spans, key=nearness, default=None)
+
+
+def _spans(question: Question, sentence: str) -> list[Span]:
+    kind = question.answer_type
+    if kind == "time":
+        return times(sentence)
+    if kind == "number":
+        return _numbers(question, sentence)
+    patterns: dict[AnswerType, tuple[re.Pattern[str], ...]] = {
+        "person": (KOREAN_PERSON, LATIN_NAME),
+        "place": (KOREAN_PLACE, LATIN_NAME),
+        "reason": (REASON,),
+        "manner": (MANNER,),
+        "list": (LIST,),
+    }
+    found = (match for pattern in patterns.get(kind, ()) for match in pattern.finditer(sentence))
+    # A capital at the start of an English sentence says nothing.
+    return [match.span() for match in found if match.re is not LATIN_NAME or _is_name(match)]
+
+
+def _is_name(match: re.Match[str]) -> bool:
+    return match.start() > 0 or " " in match.group()
+
+
+def times(sentence: str) -> list[Span]:
+    """Dates and periods; neighbouring parts of one date are one span."""
+    spans = [(one.start, one.end) for one in quantities(sentence) if _is_time(one)]
+    spans += [match.span() for match in TIME_WORDS.finditer(sentence)]
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and not sentence[merged[-1][1] : start].strip(" ,.-/년월일의of~～"):
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _is_time(one: Quantity) -> bool:
+    return one.unit in TIME_UNITS or (not one.unit and PLAIN_YEAR.fullmatch(one.value) is not None)
+
+
+def _numbers(question: Question, sentence: str) -> list[Span]:
+    asked = set(question.units)
+    found = [one for one in quantities(sentence) if not asked or one.unit in asked]
+    spans = [(one.start, one.end) for one in found]
+    if not asked:
+        spans = [(one.start, one.end) for one in found if not _is_time(one)]
+    return spans + [match.span() for match in NUMBER_WORDS.finditer(sentence)]

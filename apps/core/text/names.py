@@ -1,0 +1,83 @@
+"""Names, identifiers and quotations of a text that another text does not hold."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from apps.core.text.tokens import stem
+
+LATIN = re.compile(r"[A-Za-zÀ-ɏ][\w.+#'’-]*[\w+#]|[A-Za-z]")
+HANGUL = re.compile(r"[가-힣]")
+QUOTATION = re.compile(
+    r"[“\"「『《〈]([^“”\"「」『』《》〈〉]{2,})[”\"」』》〉]|‘([^‘’]{2,})’(?![a-z])"
+)
+CAMEL = re.compile(r"[a-z][A-Z]|_|\d")
+SIGNS = frozenset("%$€£₩°")
+THOUSANDS = re.compile(r",\d{3}(?!\d)")
+GAP = "."
+# Capitalised by grammar, not because they name something.
+PLAIN_LIST = "i a the in on at it he she they we you this that these those and but or if when as"
+PLAIN = frozenset(PLAIN_LIST.split())
+
+
+def squeeze(text: str) -> tuple[str, list[int]]:
+    """What is left of `text` when case, white space and punctuation do not count.
+
+    Numbers stay apart and whole: "3.5" is not "35", "1 5" is not "15", "1,500" is "1500", and
+    the signs of %, degrees and money stay.
+
+    Returns:
+        lower-case NFKC characters, and the offset in `text` that each came from.
+    """
+    kept: list[str] = []
+    places: list[int] = []
+    for at, char in enumerate(text):
+        for one in unicodedata.normalize("NFKC", char).casefold():
+            if one.isdigit() and kept and kept[-1].isdigit() and at - places[-1] > 1:
+                if not THOUSANDS.match(text, places[-1] + 1):
+                    kept.append(GAP)
+                    places.append(at)
+            if one.isalnum() or one in SIGNS:
+                kept.append(one)
+                places.append(at)
+    return "".join(kept), places
+
+
+def foreign_names(claim: str, text: str) -> list[str]:
+    """Latin words of a Korean claim, or capitalised words and identifiers of an English one,
+    that `text` lacks; plural and case do not matter.
+    """
+    korean = HANGUL.search(claim) is not None
+    known = {stem(word) for word in _words(text)}
+    asked = [match for match in LATIN.finditer(claim) if korean or _is_name(match, claim)]
+    return [
+        match.group()
+        for match in asked
+        if any(stem(word) not in known for word in _words(match.group()))
+    ]
+
+
+def foreign_quotations(claim: str, text: str) -> list[str]:
+    """What the claim puts between quotation marks and `text` does not hold."""
+    flat, _ = squeeze(text)
+    found = (match[1] or match[2] for match in QUOTATION.finditer(claim))
+    return [quoted for quoted in found if squeeze(quoted)[0] not in flat]
+
+
+def _words(text: str) -> list[str]:
+    """Lower-case parts of Latin words: "Mary's" and "Anglo-Saxon" are two each."""
+    found = LATIN.findall(unicodedata.normalize("NFKC", text))
+    parts = (part for word in found for part in re.split(r"['’.\-]", word.casefold()))
+    return [part for part in parts if len(part) > 1 or part.isdigit()]
+
+
+def _is_name(match: re.Match[str], claim: str) -> bool:
+    word = match.group()
+    if CAMEL.search(word):
+        return True
+    if not word[0].isupper() or word.casefold() in PLAIN:
+        return False
+    starts = not any(char.isalnum() for char in claim[: match.start()])
+    following = claim[match.end() : match.end() + 2].strip()
+    return not starts or following[:1].isupper()

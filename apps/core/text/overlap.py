@@ -1,0 +1,59 @@
+"""How much of one text is found in another, each term weighed by how rare it is."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from apps.core.text.tokens import stems
+
+Terms = frozenset[str]
+
+
+def terms(text: str) -> Terms:
+    """Character pairs of Korean words stripped of particles, stems of other words.
+
+    Source: DELIBERATION 6.2 of the project's design; pairs forgive a different verb ending.
+    """
+    return frozenset(pair for stem in stems(text) for pair in pairs(stem))
+
+
+def pairs(stem: str) -> tuple[str, ...]:
+    """The overlapping character pairs of a Korean stem; another stem stands for itself."""
+    if stem.isascii() or len(stem) <= 2 or stem[0].isdigit():
+        return (stem,)
+    return tuple(map(str.__add__, stem, stem[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rarity:
+    """Inverse document frequency of terms over some texts; an unseen term weighs the most."""
+
+    frequency: Counter[str]
+    texts: int
+
+    @classmethod
+    def over(cls, texts: Iterable[Collection[str]]) -> Rarity:
+        """Count in how many of `texts` (sets of terms) each term occurs."""
+        sets = [frozenset(text) for text in texts]
+        return cls(Counter(term for text in sets for term in text), len(sets))
+
+    def weight(self, term: str) -> float:
+        """The BM25 form, ln(1 + (N - n + .5) / (n + .5)), never negative.
+
+        Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and
+        Beyond", with the +1 of Lucene's BM25Similarity.
+        """
+        seen = self.frequency.get(term, 0)
+        return math.log(1 + (self.texts - seen + 0.5) / (seen + 0.5))
+
+    def total(self, wanted: Collection[str]) -> float:
+        """Weight of all of `wanted`."""
+        return sum(map(self.weight, wanted))
+
+    def recall(self, wanted: Terms, found: Collection[str]) -> float:
+        """Share (0..1) of the weight of `wanted` that `found` holds; 0 when nothing is wanted."""
+        total = self.total(wanted)
+        return self.total(wanted.intersection(found)) / total if total else 0.0

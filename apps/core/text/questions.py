@@ -1,0 +1,218 @@
+"""What kind of answer a Korean or English question wants, and which of its words carry content."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+AnswerType = Literal[
+    "time",
+    "person",
+    "place",
+    "number",
+    "reason",
+    "manner",
+    "definition",
+    "list",
+    "yes_no",
+    "thing",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as the extractive answerer sees it.
+
+    content: the question without its question words.
+    units: canonical units (see `numbers`) that a number must carry; empty admits any.
+    """
+
+    text: str
+    content: str
+    answer_type: AnswerType
+    units: tuple[str, ...] = ()
+
+
+# What follows "몇" or names a measure, and the canonical unit that its answer carries.
+MONEY = ("won", "dollar", "yen", "euro", "yuan", "pound")
+KOREAN_COUNTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"명|사람|인", ("person",)),
+    (r"개국", ("country", "item")),
+    (r"퍼센트|프로|%", ("%", "%p")),
+    (r"세|살", ("age",)),
+    (r"원|달러|엔", MONEY),
+    (r"회|번|차례", ("count", "ordinal")),
+    (r"위|등", ("rank",)),
+    (r"점", ("score",)),
+    (r"시간", ("hour",)),
+    (r"개월|달", ("months", "month")),
+    (r"주", ("week",)),
+    (r"일|며칠", ("day",)),
+    (r"년", ("year",)),
+    (r"분", ("minute", "person")),
+    (r"초", ("second",)),
+    (r"미터|킬로미터|센티미터|m\b|km\b", ("m", "km", "cm", "mm")),
+    (r"킬로그램|그램|톤|kg\b", ("kg", "g", "ton")),
+    (r"도", ("degree",)),
+    (r"대|곳|건|권|장|편|척|층|호|차|골|개|가지|종|쪽|페이지", ()),
+)
+KOREAN_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"금액|가격|비용|액수|매출액?|상금|연봉|요금|예산|자본금|이적료|몸값|수입|벌금", MONEY),
+    (r"나이|연령", ("age",)),
+    (r"점수|득점|평점", ("score",)),
+    (r"비율|확률|점유율|시청률|득표율|지지율|승률|증가율|이율|금리|할인율", ("%", "%p", "ratio")),
+    (r"횟수", ("count",)),
+    (r"인원|사람의 수|인구", ("person",)),
+    (r"순위", ("rank",)),
+    (r"기간", ("year", "months", "day", "week", "hour")),
+    (r"거리|높이|길이|키|깊이|폭", ("m", "km", "cm", "mm")),
+    (r"무게|중량|몸무게", ("kg", "g", "ton")),
+    (r"면적|넓이", ("area",)),
+    (r"온도|기온", ("degree",)),
+    (r"개수|갯수|수량|숫자|\S수|수", ()),
+)
+ENDING = r"(?:은|는|이|가|을|를|로|으로|이며|이고)?\s*(?:무엇\S*|뭐\S*|뭔\S*|언제\S*|얼마\S*|어떻게\s*\S+)?\s*[?？.\s]*$"
+KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
+    (r"왜(?![가-힣])|이유|까닭|원인|때문인가|무슨 일로|어째서", "reason"),
+    (
+        r"언제|몇\s*년(?!간|\s*동안|\s*후|\s*만)|몇\s*월|몇\s*시(?!간)|며칠|어느\s*해|어느\s*때",
+        "time",
+    ),
+    (
+        rf"(?:년도|연도|날짜|시기|시점|연대|세기|생일|일시|[한은던된인 ]해|[한은던된인 ]때|[한은던된인 ]날){ENDING}",
+        "time",
+    ),
+    (r"누구|누가|누굴|어떤\s*사람|어느\s*사람|뉘", "person"),
+    (r"어디|어느\s*(?:나라|도시|지역|곳|학교|대학|역)|무슨\s*(?:나라|도시)", "place"),
+    (
+        rf"(?:사람|인물|감독|작가|선수|대통령|총리|저자|작곡가|가수|배우|장군|왕|황제|교수|학자|장관){ENDING}",
+        "person",
+    ),
+    (rf"(?:장소|곳|나라|국가|도시|지역|위치|국적|고향|출생지|수도){ENDING}", "place"),
+    (r"어떻게|어떡|방법|하려면|할려면|절차|어찌|어떤\s*식으로|어떤\s*방식", "manner"),
+    (r"목록|나열|모두\s*(?:말|알려|적)|종류|어떤\s*것들|무엇들|어디어디|뭐뭐|가지를|항목", "list"),
+    (
+        r"(?:이?란|이?라는\s*(?:것은|건|게))\s*(?:무엇|뭐|뭔|무슨)?\S*\s*[?？]*$|뜻|의미|개념|정의|무엇을\s*말하",
+        "definition",
+    ),
+    (r"[가-힣A-Za-z)]+(?:은|는|이|가)\s*(?:무엇|뭐|뭔)\S*\s*[?？]*$", "definition"),
+)
+KOREAN_YES_NO = re.compile(
+    r"(?:나요?|까요?|가요?|니|냐|죠|지요?|어요?|돼요?|되요?|줘|수\s*있\S*)\s*[?？]*$"
+)
+KOREAN_ASKS = re.compile(r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|누구|언제|어디|왜|얼마|몇|어떻|어떡")
+ENGLISH_TYPES: tuple[tuple[str, AnswerType], ...] = (
+    (r"\bwhy\b|\bwhat (?:\w+ )?(?:reason|cause)|\bfor what reason|\bhow come\b", "reason"),
+    (
+        r"\bhow (?:many|much|long|old|far|tall|large|big|high|often|fast|deep|wide|heavy)\b",
+        "number",
+    ),
+    (
+        r"\bwhat (?:\w+ )?(?:percent|percentage|number|amount|proportion|age|price|fee|share)\b",
+        "number",
+    ),
+    (
+        r"\bwhen\b|\b(?:what|which|in what|what was the) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b",
+        "time",
+    ),
+    (r"\bwho(?:m|se|'s)?\b|\bwhich (?:person|man|woman|king|president)\b", "person"),
+    (
+        r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|state|town|location|region|continent)\b",
+        "place",
+    ),
+    (
+        r"\bhow (?:do|does|did|can|could|to|should|is|are|was|were|would|will)\b|\bhow\b|\bsteps? to\b",
+        "manner",
+    ),
+    (
+        r"\blist\b|\bwhich ones\b|\bwhat (?:are|were) (?:the|some|all)\b|\bname (?:all|the|some)\b",
+        "list",
+    ),
+    (
+        r"^\s*what(?:'s| is| are) (?:an? |the )?[\w.-]+(?: [\w.-]+)?\s*\??$|\bwhat does .+ mean\b|\bdefin\w+|\bmeaning of\b",
+        "definition",
+    ),
+)
+ENGLISH_YES_NO = re.compile(
+    r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|may|must)\b",
+    re.IGNORECASE,
+)
+ENGLISH_ASKS = re.compile(r"\b(?:what|which)\b", re.IGNORECASE)
+ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"percent|proportion|\bshare\b", ("%", "%p")),
+    (r"how old|\bage\b", ("age", "year")),
+    (r"\b(?:cost|price|fee|pay|paid|dollars?|revenue|salary|budget|money)\b", MONEY),
+    (r"how long|how often", ()),
+    (r"how (?:many|much) (?:years?)", ("year",)),
+    (r"how many (?:days?)", ("day",)),
+    (r"how many (?:hours?)", ("hour",)),
+    (r"how many (?:minutes?)", ("minute",)),
+)
+KOREAN_QUESTION_WORDS = re.compile(
+    r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|누구\S*|누가|누굴|언제\S*|어디\S*|왜|얼마\S*"
+    r"|몇|어떻게|어떡\S*|알려\s*(?:줘|주)\S*|설명해?\S*|말해\S*|궁금\S*|인가요?|입니까|하는가|였는가"
+    r"|이름은|무엇|[?？]"
+)
+ENGLISH_QUESTION_WORDS = re.compile(
+    r"\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
+    r"|the|a|an|of|in|on|at|to|for|by|from|with|and|or|as|that|this|it|its|their|his|her|i|my|me|you"
+    r"|your|can|could|would|will|should|has|have|had|there|name|please|tell|about|give)\b|[?]",
+    re.IGNORECASE,
+)
+ONE_WORD = 2
+
+
+def analyse(text: str) -> Question:
+    """Read the kind of answer off the question's words; the first matching rule decides."""
+    content = _content(text)
+    kind, units = _kind(text)
+    return Question(text, content, kind, units)
+
+
+def _content(text: str) -> str:
+    rest = ENGLISH_QUESTION_WORDS.sub(" ", KOREAN_QUESTION_WORDS.sub(" ", text))
+    return rest if any(char.isalnum() for char in rest) else text
+
+
+def _kind(text: str) -> tuple[AnswerType, tuple[str, ...]]:
+    counted = _counted(text)
+    for pattern, kind in KOREAN_TYPES:
+        if re.search(pattern, text):
+            return kind, ()
+    if counted is not None:
+        return "number", counted
+    for pattern, kind in ENGLISH_TYPES:
+        if re.search(pattern, text, re.IGNORECASE):
+            return kind, _english_units(text) if kind == "number" else ()
+    return _without_question_word(text), ()
+
+
+def _counted(text: str) -> tuple[str, ...] | None:
+    asked = re.search(r"몇\s*(\S+)", text)
+    if asked:
+        for pattern, units in KOREAN_COUNTERS:
+            if re.match(pattern, asked[1]):
+                return units
+        return ()
+    for pattern, units in KOREAN_MEASURES:
+        if re.search(rf"(?:{pattern}){ENDING}", text):
+            return units
+    return () if re.search(r"얼마|어느\s*정도", text) else None
+
+
+def _english_units(text: str) -> tuple[str, ...]:
+    found = (
+        units for pattern, units in ENGLISH_MEASURES if re.search(pattern, text, re.IGNORECASE)
+    )
+    return next(found, ())
+
+
+def _without_question_word(text: str) -> AnswerType:
+    if ENGLISH_YES_NO.search(text):
+        return "yes_no"
+    if KOREAN_ASKS.search(text) or ENGLISH_ASKS.search(text):
+        return "thing"
+    if len(text.split()) <= ONE_WORD and not text.rstrip().endswith(("?", "？")):
+        return "definition"
+    return "yes_no" if KOREAN_YES_NO.search(text) else "thing"
