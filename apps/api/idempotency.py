@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apps.api.admission import caller_of
-from apps.api.ports import Once, Remembered
+from apps.api.ports import Once, Remembered, Ticket
 from apps.api.render import JSON_TYPE
 from apps.api.services import services_of
-from apps.core.errors import BusinessFailure, UserFailure
+from apps.core.errors import UserFailure
 
 MAX_KEY_CHARS = 255
 LOCAL_CALLER = "local"
@@ -21,24 +21,22 @@ LOCAL_CALLER = "local"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A key that is ours until it is kept or dropped."""
+    """A key that is ours until it is kept or dropped, unless there is an earlier result."""
 
     once: Once
-    caller: str
-    route: str
-    key: str
+    ticket: Ticket
     earlier: Remembered | None
 
     async def keep(self, status: int, body: bytes) -> None:
         """Remember the result; a failure of ours may be tried again instead."""
         if status >= 500:
             await self.drop()
-            return
-        await self.once.finish(self.caller, self.route, key=self.key, status=status, body=body)
+        else:
+            await self.once.finish(self.ticket, status=status, body=body)
 
     async def drop(self) -> None:
         """Forget the claim."""
-        await self.once.abandon(self.caller, self.route, key=self.key)
+        await self.once.abandon(self.ticket)
 
 
 async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
@@ -53,15 +51,12 @@ async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
         return None
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise UserFailure(f"Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters.")
-    once = (await services_of(request).stores.get()).once
+    services = services_of(request)
+    once = (await services.stores.get()).once
     caller = caller_of(request).key_id or LOCAL_CALLER
-    digest = hashlib.sha256(raw).hexdigest()
-    earlier = await once.begin(caller, route, key=key, body_sha256=digest)
-    if earlier is not None and earlier.status is None:
-        error = BusinessFailure("The first request with this Idempotency-Key still runs.")
-        error.retry_after_s = 1.0
-        raise error
-    return Claim(once, caller, route, key, earlier)
+    ticket = Ticket(caller, route, key, services.clock.now())
+    earlier = await once.begin(ticket, body_sha256=hashlib.sha256(raw).hexdigest())
+    return Claim(once, ticket, earlier)
 
 
 async def once_only(
@@ -86,7 +81,7 @@ def remembered(earlier: Remembered) -> Response:
     """An earlier result, marked as such."""
     return Response(
         earlier.body,
-        status_code=earlier.status or 200,
+        status_code=earlier.status,
         media_type=JSON_TYPE,
         headers={"Idempotent-Replayed": "true"},
     )

@@ -6,7 +6,7 @@ The real ones are built in the background, because importing them costs seconds.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from apps.core.domain.models import AnswerRecord, AnswerRequest, Caller, Document, JobState
@@ -47,7 +47,7 @@ class Opinion:
     rating: int | None = None
     thumbs_up: bool | None = None
     comment: str | None = None
-    labels: Mapping[str, object] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
     created_at: float = 0.0
 
 
@@ -60,8 +60,12 @@ class Answers(Protocol):
     async def opinions(self, answer_id: str) -> Sequence[Opinion]:
         """What was said of it, oldest first."""
 
-    async def judge(self, opinion: Opinion, *, caller: str) -> bool:
-        """Store after commit, in place of the caller's earlier one; False: no such answer."""
+    async def judge(self, opinion: Opinion, *, caller: str) -> None:
+        """Store and commit, in place of the caller's earlier one.
+
+        Raises:
+            NotFound: there is no such answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,29 +266,37 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """The result of an earlier request with the same key and body; None: still running."""
+class Ticket:
+    """The use of an Idempotency-Key by one request; `at` is when it came."""
 
-    status: int | None
+    caller: str
+    route: str
+    key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The result of an earlier request with the same key and body."""
+
+    status: int
     body: bytes
 
 
 class Once(Protocol):
     """Lets a request with an Idempotency-Key happen once within 24 hours."""
 
-    async def begin(
-        self, caller: str, route: str, *, key: str, body_sha256: str
-    ) -> Remembered | None:
+    async def begin(self, ticket: Ticket, *, body_sha256: str) -> Remembered | None:
         """Claim the key; None: it is ours and `finish` or `abandon` must follow.
 
         Raises:
-            BusinessFailure: it was used with another body.
+            BusinessFailure: it was used with another body, or its first request still runs.
         """
 
-    async def finish(self, caller: str, route: str, *, key: str, status: int, body: bytes) -> None:
+    async def finish(self, ticket: Ticket, *, status: int, body: bytes) -> None:
         """Remember the result."""
 
-    async def abandon(self, caller: str, route: str, *, key: str) -> None:
+    async def abandon(self, ticket: Ticket) -> None:
         """Forget a claim whose request failed."""
 
 

@@ -164,7 +164,7 @@ def opinion(value: Opinion) -> Json:
         "rating": value.rating,
         "thumbs_up": value.thumbs_up,
         "comment": value.comment,
-        "labels": dict(value.labels),
+        "labels": value.labels,
         "created_at": timestamp(value.created_at),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.ports import DocumentSummary, KeyWish, Known, Opinion, Remembered, Stores
+from apps.api.ports import DocumentSummary, KeyWish, Known, Opinion, Remembered, Stores, Ticket
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound
 
@@ -105,11 +105,10 @@ class FakeAnswers:
     async def opinions(self, answer_id: str) -> Sequence[Opinion]:
         return [each for (about, _), each in self.said.items() if about == answer_id]
 
-    async def judge(self, opinion: Opinion, *, caller: str) -> bool:
+    async def judge(self, opinion: Opinion, *, caller: str) -> None:
         if opinion.answer_id not in self.bodies:
-            return False
+            raise NotFound("There is no such answer.")
         self.said[(opinion.answer_id, caller)] = opinion
-        return True
 
 
 @dataclass
@@ -147,27 +146,28 @@ def _summary(document: Document) -> DocumentSummary:
 
 @dataclass
 class FakeOnce:
-    """Results by caller, route and key."""
+    """Digest and result by caller, route and key."""
 
-    rows: dict[tuple[str, str, str], tuple[str, Remembered]] = field(default_factory=dict)
+    rows: dict[tuple[str, str, str], tuple[str, Remembered | None]] = field(default_factory=dict)
 
-    async def begin(
-        self, caller: str, route: str, *, key: str, body_sha256: str
-    ) -> Remembered | None:
-        found = self.rows.get((caller, route, key))
-        if found is None:
-            self.rows[(caller, route, key)] = (body_sha256, Remembered(None, b""))
+    async def begin(self, ticket: Ticket, *, body_sha256: str) -> Remembered | None:
+        name = (ticket.caller, ticket.route, ticket.key)
+        if name not in self.rows:
+            self.rows[name] = (body_sha256, None)
             return None
-        if found[0] != body_sha256:
+        digest, result = self.rows[name]
+        if digest != body_sha256:
             raise BusinessFailure("The Idempotency-Key was used with another body.")
-        return found[1]
+        if result is None:
+            raise BusinessFailure("The first request still runs.")
+        return result
 
-    async def finish(self, caller: str, route: str, *, key: str, status: int, body: bytes) -> None:
-        digest, _ = self.rows[(caller, route, key)]
-        self.rows[(caller, route, key)] = (digest, Remembered(status, body))
+    async def finish(self, ticket: Ticket, *, status: int, body: bytes) -> None:
+        name = (ticket.caller, ticket.route, ticket.key)
+        self.rows[name] = (self.rows[name][0], Remembered(status, body))
 
-    async def abandon(self, caller: str, route: str, *, key: str) -> None:
-        self.rows.pop((caller, route, key), None)
+    async def abandon(self, ticket: Ticket) -> None:
+        self.rows.pop((ticket.caller, ticket.route, ticket.key), None)
 
 
 @dataclass

@@ -15,7 +15,6 @@ from apps.api.ports import Opinion
 from apps.api.routes.answer import IDEMPOTENCY_KEY
 from apps.api.schemas.answer import AcceptedReply, FeedbackBody
 from apps.api.services import services_of
-from apps.core.errors import NotFound
 
 router = APIRouter(tags=["answer"])
 
@@ -46,15 +45,14 @@ async def feedback(request: Request) -> Response:
         rating=body.rating,
         thumbs_up=body.thumbs_up,
         comment=body.comment,
-        labels=body.labels,
+        labels=tuple(body.labels),
         created_at=services.clock.now(),
     )
 
     async def store() -> Response:
         answers = (await services.stores.get()).answers
         caller = caller_of(request).key_id or LOCAL_CALLER
-        if not await answers.judge(opinion, caller=caller):
-            raise NotFound("There is no such answer.")
+        await answers.judge(opinion, caller=caller)
         return render.json_response({"accepted": True}, status=202)
 
     return await once_only(request, "feedback", await request.body(), store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -66,7 +67,7 @@ async def change(request: Request, key_id: KeyId) -> Response:
     """Replace name, scopes, addresses, end and limits; the secret stays."""
     wish = await _wish(request)
     keys = await _keys(request)
-    await _may_touch(request, keys, key_id)
+    _refuse_escalation(request, (await keys.get(key_id)).scopes)
     return render.json_response(render.key(await keys.alter(key_id, wish)))
 
 
@@ -77,7 +78,7 @@ async def change(request: Request, key_id: KeyId) -> Response:
 async def revoke(request: Request, key_id: KeyId) -> Response:
     """The next request with it is refused, in every worker."""
     keys = await _keys(request)
-    await _may_touch(request, keys, key_id)
+    _refuse_escalation(request, (await keys.get(key_id)).scopes)
     return render.json_response(render.key(await keys.revoke(key_id)))
 
 
@@ -97,7 +98,7 @@ async def rotate(request: Request, key_id: KeyId) -> Response:
     """A new id and secret with the same rights; the old key ends after the overlap."""
     body = await read_json(request, RotateBody)
     keys = await _keys(request)
-    await _may_touch(request, keys, key_id)
+    _refuse_escalation(request, (await keys.get(key_id)).scopes)
     made, secret = await keys.rotate(key_id, overlap_s=body.overlap_s)
     return render.json_response({**render.key(made), "api_key": secret}, status=201)
 
@@ -118,9 +119,7 @@ async def _keys(request: Request) -> Keys:
 
 async def _wish(request: Request) -> KeyWish:
     body = await read_json(request, KeyBody)
-    missing = [scope for scope in body.scopes if not caller_of(request).may(scope)]
-    if missing:
-        raise NotAllowed(f"You cannot give what you do not hold: {', '.join(missing)}.")
+    _refuse_escalation(request, body.scopes)
     now = services_of(request).clock.now()
     days = body.expires_days
     return KeyWish(
@@ -134,8 +133,7 @@ async def _wish(request: Request) -> KeyWish:
     )
 
 
-async def _may_touch(request: Request, keys: Keys, key_id: str) -> None:
-    # Otherwise `keys:write` alone could take over a stronger key by rotating it.
-    found = await keys.get(key_id)
-    if not all(caller_of(request).may(scope) for scope in found.scopes):
-        raise NotAllowed("The key holds scopes that you do not hold.")
+def _refuse_escalation(request: Request, scopes: Sequence[str]) -> None:
+    # Otherwise `keys:write` alone could make itself an administrator, or rotate one's key.
+    if "admin" in scopes and not caller_of(request).may("admin"):
+        raise NotAllowed("Only the scope 'admin' may give, change or take the scope 'admin'.")

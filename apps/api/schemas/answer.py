@@ -138,7 +138,7 @@ class FeedbackEntry(Reply):
     rating: int | None
     thumbs_up: bool | None
     comment: str | None
-    labels: dict[str, Any]
+    labels: list[str]
     created_at: str
 
 
@@ -155,7 +155,7 @@ class StoredAnswerReply(AnswerReply):
     reward: RewardReply
 
 
-Label = bool | int | float | Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_NUL)]
 
 
 class FeedbackBody(Request):
@@ -175,9 +175,7 @@ class FeedbackBody(Request):
     thumbs_up: bool | None = None
     reward: Annotated[float, Field(ge=-1, le=1)] | None = None
     comment: Annotated[str, StringConstraints(max_length=4000, pattern=NO_NUL)] | None = None
-    labels: dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_NUL)], Label
-    ] = Field(default_factory=dict, max_length=20)
+    labels: list[Label] = Field(default_factory=list, max_length=20)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
