@@ -1,1 +1,1 @@
-"""Small classes that stand in for a port."""
+"""Small stand-ins for ports, used by tests of every room."""
