@@ -5,11 +5,13 @@ The real ones are built in the background, because importing them costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from apps.core.domain.models import AnswerRecord, AnswerRequest, Caller, Document, JobState
+from apps.core.domain.models import AnswerRecord, AnswerRequest, Caller, Document
+from apps.ingestion.items import JobView, NewItem
+from apps.orchestration.events import Event
 
 
 class Index(Protocol):
@@ -31,7 +33,9 @@ class Index(Protocol):
 class Answerer(Protocol):
     """Turns a question into a record; both methods are one path."""
 
-    def stream(self, request: AnswerRequest, *, streaming: bool = True) -> AsyncIterator[object]:
+    def stream(
+        self, request: AnswerRequest, *, streaming: bool = True
+    ) -> AsyncGenerator[Event, None]:
         """Events of `orchestration.events`; the last one is terminal."""
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
@@ -68,84 +72,48 @@ class Answers(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentSummary:
+class DocumentSummary(Protocol):
     """A row of the list of documents."""
 
-    id: str
-    title: str
-    language: str
-    format: str
-    chars: int
-    chunks: int
-    source_url: str | None
-    date: str | None
-    version: str | None
-    tags: Sequence[str]
-    category: Sequence[str]
-    created_at: float
-    updated_at: float
+    @property
+    def document(self) -> Document:
+        """All but its text."""
+
+    @property
+    def chars(self) -> int:
+        """Length of the text."""
+
+    @property
+    def chunks(self) -> int:
+        """How many passages it was cut into."""
+
+    @property
+    def created_at(self) -> float:
+        """When it came first."""
+
+    @property
+    def updated_at(self) -> float:
+        """When it came last."""
 
 
 class Documents(Protocol):
     """The documents that searches may find."""
 
-    async def page(self, *, limit: int, offset: int) -> tuple[int, Sequence[DocumentSummary]]:
-        """How many there are, and some of them, newest first."""
+    async def page(self, *, limit: int, after: str | None) -> tuple[int, Sequence[DocumentSummary]]:
+        """How many there are, and those behind the id `after`, in the order of ids."""
 
-    async def find(self, doc_id: str) -> tuple[DocumentSummary, Document] | None:
+    async def get(self, doc_id: str) -> Document | None:
         """One of them with its text."""
 
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One thing to read: a file, or a text given in JSON."""
-
-    name: str
-    content: bytes
-    id: str | None = None
-    title: str | None = None
-    source_url: str | None = None
-    tags: tuple[str, ...] = ()
-    category: tuple[str, ...] = ()
-    language: str | None = None
-    date: str | None = None
-    version: str | None = None
-    license: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobItem:
-    """What became of one upload."""
-
-    name: str
-    state: str
-    doc_ids: Sequence[str]
-    error_code: str | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A piece of background work and how far it is."""
-
-    id: str
-    kind: str
-    state: JobState
-    total: int
-    finished: int
-    items: Sequence[JobItem]
-    error_code: str | None
-    error: str | None
-    created_at: float
-    updated_at: float
+    async def span(self, doc_id: str, start: int, end: int) -> str | None:
+        """The text at [start, end); None: no such document."""
 
 
 class Intake(Protocol):
     """Takes documents in and out; jobs survive a restart."""
 
-    async def submit(self, uploads: Sequence[Upload]) -> str:
-        """Queue after commit; the job's id."""
+    async def submit(self, items: Sequence[NewItem]) -> str:
+        """Queue and commit; the job's id."""
 
     async def submit_url(self, url: str) -> str:
         """Fetch through the guard, then queue; the job's id."""
@@ -153,10 +121,10 @@ class Intake(Protocol):
     async def remove(self, doc_id: str) -> bool:
         """Take a document out of the index and the database; False: there is none."""
 
-    async def job(self, job_id: str) -> Job | None:
+    async def job(self, job_id: str) -> JobView | None:
         """How far a job is."""
 
-    async def finished(self, job_id: str) -> Job:
+    async def finished(self, job_id: str) -> JobView:
         """Wait until a job is done or failed."""
 
 
@@ -300,14 +268,31 @@ class Once(Protocol):
         """Forget a claim whose request failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(Protocol):
     """Everything behind SQL."""
 
-    answers: Answers
-    documents: Documents
-    keys: Keys
-    once: Once
+    @property
+    def answers(self) -> Answers:
+        """Answers and opinions."""
+
+    @property
+    def documents(self) -> Documents:
+        """Documents and their texts."""
+
+    @property
+    def keys(self) -> Keys:
+        """API keys."""
+
+    @property
+    def once(self) -> Once:
+        """Idempotency keys."""
+
+    async def ping(self) -> None:
+        """Return when the database lives.
+
+        Raises:
+            StorageDown: it does not.
+        """
 
 
 class Usage(Protocol):
@@ -317,21 +302,13 @@ class Usage(Protocol):
         """One more."""
 
 
-class Pinger(Protocol):
-    """The database's sign of life."""
-
-    async def ping(self) -> None:
-        """Return when it lives.
-
-        Raises:
-            StorageDown: it does not.
-        """
+RedisState = Literal["connected", "disconnected", "not_configured"]
 
 
 class AnyCache(Protocol):
     """The cache's administration."""
 
-    async def redis_state(self) -> Literal["connected", "disconnected", "not_configured"]:
+    async def redis_state(self) -> RedisState:
         """Whether the second level takes part."""
 
     def stats(self) -> Mapping[str, object]:

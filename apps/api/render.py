@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import orjson
 from starlette.responses import Response
 
-from apps.api.ports import DocumentSummary, Job, KeyDetails, Opinion
+from apps.api.ports import DocumentSummary, KeyDetails, Opinion
 from apps.core.domain.flags import Decisions
 from apps.core.domain.models import AnswerRecord, Citation, Document, Hit, SearchResult, Source
+from apps.ingestion.items import JobView
 
 JSON_TYPE = "application/json"
 Json = dict[str, object]
@@ -172,44 +172,37 @@ def opinion(value: Opinion) -> Json:
 def document_summary(value: DocumentSummary) -> Json:
     """A document without its text."""
     return {
-        "doc_id": value.id,
-        "title": value.title,
-        "language": value.language,
-        "format": value.format,
+        **_document(value.document),
         "chars": value.chars,
         "chunks": value.chunks,
-        "source_url": value.source_url,
-        "date": value.date,
-        "version": value.version,
-        "tags": list(value.tags),
-        "category": list(value.category),
         "created_at": timestamp(value.created_at),
         "updated_at": timestamp(value.updated_at),
     }
 
 
-def document(summary: DocumentSummary, value: Document) -> Json:
+def document(value: Document) -> Json:
     """A document with its text."""
+    return {**_document(value), "chars": len(value.text), "text": value.text}
+
+
+def _document(value: Document) -> Json:
     return {
-        **document_summary(summary),
-        "text": value.text,
-        "checksum": value.checksum,
+        "doc_id": value.id,
+        "title": value.title,
+        "language": value.language,
+        "format": value.format,
+        "source_url": value.source_url,
+        "date": value.date,
+        "version": value.version,
         "license": value.license,
+        "tags": value.tags,
+        "category": value.category,
+        "checksum": value.checksum,
     }
 
 
-def job(value: Job) -> Json:
+def job(value: JobView) -> Json:
     """How far a job is, and why parts of it failed."""
-    items = [
-        {
-            "name": item.name,
-            "state": item.state,
-            "doc_ids": list(item.doc_ids),
-            "error_code": item.error_code,
-            "error": item.error,
-        }
-        for item in value.items
-    ]
     over = value.state in {"done", "failed"}
     return {
         "job_id": value.id,
@@ -218,8 +211,9 @@ def job(value: Job) -> Json:
         "progress": value.finished / value.total if value.total else float(over),
         "total": value.total,
         "finished": value.finished,
-        "counts": dict(Counter(item.state for item in value.items)),
-        "items": items,
+        "attempts": value.attempts,
+        "counts": dict(value.counts),
+        "items": value.items,
         "error_code": value.error_code,
         "error": value.error,
         "created_at": timestamp(value.created_at),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 from apps.api import render, sse
 from apps.core.domain.models import AnswerRecord
 from apps.core.domain.ports import Clock
 from apps.core.errors import BadReply, BusinessFailure, DtRagError, NotFound, SystemFailure
-from apps.orchestration.events import Complete, Data, Failed, Metadata, Progress
+from apps.orchestration.events import Complete, Data, Event, Failed, Metadata, Progress
 
 FLUSH_S = 0.1
 FLUSH_BYTES = 4096
@@ -46,7 +47,9 @@ class Run:
         self._moved = asyncio.Event()
         self._taken = asyncio.Event()
 
-    async def fill(self, events: AsyncIterator[object], *, request_id: str, ended: Ended) -> None:
+    async def fill(
+        self, events: AsyncGenerator[Event, None], *, request_id: str, ended: Ended
+    ) -> None:
         """Turn a run's events into frames until the terminal one.
 
         After an interruption, `events` is a second run of the same question: what the reader
@@ -69,14 +72,16 @@ class Run:
                 self._pending.clear()
                 await ended(record)
 
-    async def _fill(self, events: AsyncIterator[object], request_id: str) -> AnswerRecord:
-        async for event in events:
-            await self._take(event, request_id)
-            if isinstance(event, Complete):
-                return event.record
+    async def _fill(self, events: AsyncGenerator[Event, None], request_id: str) -> AnswerRecord:
+        # Closed at once when the reader leaves: that is what stops the model call.
+        async with aclosing(events) as told:
+            async for event in told:
+                await self._take(event, request_id)
+                if isinstance(event, Complete):
+                    return event.record
         raise SystemFailure("The run ended without a result.")
 
-    async def _take(self, event: object, request_id: str) -> None:
+    async def _take(self, event: Event, request_id: str) -> None:
         if isinstance(event, Data):
             self._add_text(event.text)
         elif isinstance(event, Complete):

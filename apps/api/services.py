@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, cast
 
 from starlette.requests import Request
 
-from apps.api.ports import Answerer, AnyCache, Index, Intake, Pinger, Stores, Usage
+from apps.api.ports import Answerer, AnyCache, Index, Intake, Stores, Usage
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.core.domain.ports import Clock, Searcher
@@ -70,7 +70,7 @@ class Services:
     """Everything that a route may use.
 
     searcher, index: the same open index version; there from the first request on.
-    stores, pinger: SQL, seconds later; intake and answerer after them.
+    stores: SQL, a second later; intake and answerer after it.
     """
 
     settings: Settings
@@ -83,7 +83,6 @@ class Services:
     runs: Runs
     usage: Usage
     stores: Part[Stores]
-    pinger: Part[Pinger]
     intake: Part[Intake]
     answerer: Part[Answerer]
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from apps.api import ports
-from apps.core.domain.models import Caller
+from apps.core.domain.models import Caller, Document
 from apps.core.domain.ports import Clock
 from apps.core.errors import NotFound
-from apps.core.storage import answers, idempotency, keyring, keys
+from apps.core.storage import answers, documents, idempotency, keyring, keys
 from apps.core.storage.engine import Storage
 from apps.core.text import pii
 
@@ -154,6 +154,31 @@ def _wish(wish: ports.KeyWish) -> keys.KeyWish:
         quota_per_day=wish.quota_per_day,
         expires_at=wish.expires_at,
     )
+
+
+class SqlDocuments:
+    """Documents and their texts."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def page(
+        self, *, limit: int, after: str | None
+    ) -> tuple[int, Sequence[ports.DocumentSummary]]:
+        """How many there are, and some of them."""
+        async with self._storage.reading() as s:
+            total = await documents.count(s)
+            return total, await documents.listed(s, after=after, limit=limit)
+
+    async def get(self, doc_id: str) -> Document | None:
+        """One of them with its text."""
+        async with self._storage.reading() as s:
+            return await documents.get(s, doc_id)
+
+    async def span(self, doc_id: str, start: int, end: int) -> str | None:
+        """The text at [start, end)."""
+        async with self._storage.reading() as s:
+            return await documents.span(s, doc_id, start, end)
 
 
 class SqlOnce:

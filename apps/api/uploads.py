@@ -14,11 +14,11 @@ from starlette.requests import Request
 
 from apps.api.bodies import read_json
 from apps.api.errors import unreadable
-from apps.api.ports import Upload
 from apps.api.render import JSON_TYPE
 from apps.api.schemas.documents import DocumentBody, FormFields, IntakeBody
 from apps.api.services import services_of
 from apps.core.errors import MissingParameter, TooLarge, Unprocessable, UserFailure
+from apps.ingestion.items import ItemMeta, NewItem
 
 MULTIPART = "multipart/form-data"
 MAX_FILES = 100
@@ -64,9 +64,9 @@ REQUEST_BODY: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Uploads, or one address."""
+    """Items, or one address."""
 
-    uploads: tuple[Upload, ...] = ()
+    items: tuple[NewItem, ...] = ()
     url: str | None = None
 
 
@@ -86,10 +86,8 @@ async def read_submission(request: Request) -> tuple[bytes, Submission]:
     return raw, Submission(tuple(_text(each) for each in body.documents or ()))
 
 
-def _text(body: DocumentBody) -> Upload:
-    return Upload(
-        name=f"{body.title[:MAX_NAME_CHARS]}.txt",
-        content=body.text.encode(),
+def _text(body: DocumentBody) -> NewItem:
+    meta = ItemMeta(
         id=body.id,
         title=body.title,
         source_url=body.source_url,
@@ -100,6 +98,7 @@ def _text(body: DocumentBody) -> Upload:
         version=body.version,
         license=body.license,
     )
+    return NewItem(body.title, body.text.encode(), meta, format="txt")
 
 
 async def _form(request: Request) -> tuple[bytes, Submission]:
@@ -111,15 +110,15 @@ async def _form(request: Request) -> tuple[bytes, Submission]:
         fields = _fields(form)
         limit = services_of(request).settings.MAX_UPLOAD_BYTES
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        uploads = tuple([await _file(each, fields, limit) for each in files])
+        items = tuple([await _file(each, fields, limit) for each in files])
     finally:
         await form.close()
-    if not uploads:
+    if not items:
         raise MissingParameter("files: at least one file is needed")
     digest = hashlib.sha256(fields.model_dump_json().encode())
-    for upload in uploads:
-        digest.update(b"%d:%b%b" % (len(upload.content), upload.name.encode(), upload.content))
-    return digest.digest(), Submission(uploads)
+    for item in items:
+        digest.update(b"%d:%b%b" % (len(item.content), item.name.encode(), item.content))
+    return digest.digest(), Submission(items)
 
 
 def _fields(form: FormData) -> FormFields:
@@ -132,18 +131,17 @@ def _fields(form: FormData) -> FormFields:
         raise unreadable(error) from None
 
 
-async def _file(value: UploadFile, fields: FormFields, max_bytes: int) -> Upload:
+async def _file(value: UploadFile, fields: FormFields, max_bytes: int) -> NewItem:
     content = await value.read()
     if len(content) > max_bytes:
         raise TooLarge(f"A file is larger than {max_bytes} bytes.")
-    return Upload(
-        name=safe_name(value.filename or ""),
-        content=content,
+    meta = ItemMeta(
         tags=fields.tag_list(),
         category=fields.category_path(),
         language=fields.language,
         date=fields.date,
     )
+    return NewItem(safe_name(value.filename or ""), content, meta)
 
 
 def safe_name(name: str) -> str:

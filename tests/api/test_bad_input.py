@@ -151,4 +151,4 @@ async def test_a_document_may_be_larger_than_a_question(
         "/api/v1/documents", json={"documents": [{"title": "t", "text": text}]}
     )
     assert reply.status_code == 202
-    assert len(world.intake.uploads[0].content) == 3 * 700_000
+    assert len(world.intake.items[0].content) == 3 * 700_000

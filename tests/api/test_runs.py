@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def parsed(raw: bytes) -> list[tuple[str, str, dict[str, object]]]:
     return found
 
 
-async def read(run: Run, events: AsyncIterator[Event], after: int = 0) -> bytes:
+async def read(run: Run, events: AsyncGenerator[Event, None], after: int = 0) -> bytes:
     """Everything that a patient reader gets."""
     raw = bytearray()
     async with asyncio.TaskGroup() as group:
@@ -44,7 +44,7 @@ async def read(run: Run, events: AsyncIterator[Event], after: int = 0) -> bytes:
     return bytes(raw)
 
 
-async def of(*events: Event) -> AsyncIterator[Event]:
+async def of(*events: Event) -> AsyncGenerator[Event, None]:
     """A run made of `events`."""
     for each in events:
         yield each
@@ -99,7 +99,7 @@ async def test_a_slow_reader_is_felt() -> None:
     """The run pauses before more than 64 KiB wait to be taken, however long the answer."""
     made = 0
 
-    async def endless() -> AsyncIterator[Event]:
+    async def endless() -> AsyncGenerator[Event, None]:
         nonlocal made
         while True:
             made += 1

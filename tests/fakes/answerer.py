@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from apps.core.domain.flags import FlagDecision
 from apps.core.domain.models import (
@@ -64,7 +64,7 @@ class FakeAnswerer:
 
     async def stream(
         self, request: AnswerRequest, *, streaming: bool = True
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Metadata, progress, the pieces, and a terminal event."""
         self.asked.append(request)
         try:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from apps.api.ports import Job, JobItem, Upload
+from apps.core.domain.models import JobState
 from apps.core.errors import NotFound
+from apps.ingestion.items import ItemView, JobView, NewItem
 
 
 @dataclass
 class FakeIntake:
     """Keeps what it was given."""
 
-    uploads: list[Upload] = field(default_factory=list)
+    items: list[NewItem] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     documents: set[str] = field(default_factory=set)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    state: str = "done"
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    state: JobState = "done"
 
-    async def submit(self, uploads: Sequence[Upload]) -> str:
-        self.uploads.extend(uploads)
-        return self._job([each.name for each in uploads])
+    async def submit(self, items: Sequence[NewItem]) -> str:
+        self.items.extend(items)
+        return self._job([each.name for each in items])
 
     async def submit_url(self, url: str) -> str:
         self.urls.append(url)
@@ -32,26 +33,28 @@ class FakeIntake:
         self.documents.discard(doc_id)
         return found
 
-    async def job(self, job_id: str) -> Job | None:
+    async def job(self, job_id: str) -> JobView | None:
         return self.jobs.get(job_id)
 
-    async def finished(self, job_id: str) -> Job:
+    async def finished(self, job_id: str) -> JobView:
         if job_id not in self.jobs:
             raise NotFound("There is no such job.")
         return self.jobs[job_id]
 
     def _job(self, names: Sequence[str]) -> str:
         job_id = f"job{len(self.jobs)}"
-        items = [JobItem(name, "stored", (f"doc-{name}",), None, None) for name in names]
-        self.jobs[job_id] = Job(
+        items = tuple(ItemView(name, "stored", (f"doc-{name}",), None, None) for name in names)
+        self.jobs[job_id] = JobView(
             id=job_id,
             kind="ingest",
-            state=self.state,  # type: ignore[arg-type]
+            state=self.state,
             total=len(items),
             finished=len(items),
-            items=items,
+            attempts=1,
             error_code=None,
             error=None,
+            counts={"stored": len(items)},
+            items=items,
             created_at=1.0,
             updated_at=1.0,
         )

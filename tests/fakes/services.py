@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
-from apps.core.errors import StorageDown
 from apps.core.settings import Settings
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
@@ -36,17 +35,6 @@ class FakeCache:
         return 0
 
 
-class FakePinger:
-    """A database that lives until told otherwise."""
-
-    def __init__(self) -> None:
-        self.down = False
-
-    async def ping(self) -> None:
-        if self.down:
-            raise StorageDown("The database does not answer.")
-
-
 @dataclass
 class FakeUsage:
     """What was counted."""
@@ -65,7 +53,6 @@ class World:
     searcher: FakeSearcher = field(default_factory=FakeSearcher)
     stores: FakeStores = field(default_factory=FakeStores)
     cache: FakeCache = field(default_factory=FakeCache)
-    pinger: FakePinger = field(default_factory=FakePinger)
     answerer: FakeAnswerer = field(default_factory=FakeAnswerer)
     intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
@@ -84,14 +71,12 @@ class World:
             limiter=Limiter(self.clock),
             runs=Runs(self.clock),
             usage=self.usage,
-            stores=Part("stores"),
-            pinger=Part("database"),
+            stores=Part("database"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
         )
         if self.ready:
-            services.stores.succeed(self.stores.stores())
-            services.pinger.succeed(self.pinger)
+            services.stores.succeed(self.stores)
             services.intake.succeed(self.intake)
             services.answerer.succeed(self.answerer)
         yield services

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.ports import DocumentSummary, KeyWish, Known, Opinion, Remembered, Stores, Ticket
+from apps.api.ports import KeyWish, Known, Opinion, Remembered, Ticket
 from apps.core.domain.models import Caller, Document
-from apps.core.errors import BusinessFailure, NotFound
+from apps.core.errors import BusinessFailure, NotFound, StorageDown
 
 
 @dataclass(frozen=True)
@@ -111,37 +111,33 @@ class FakeAnswers:
         self.said[(opinion.answer_id, caller)] = opinion
 
 
+@dataclass(frozen=True)
+class FakeListed:
+    """A document in a list."""
+
+    document: Document
+    chars: int
+    chunks: int = 1
+    created_at: float = 1.0
+    updated_at: float = 1.0
+
+
 @dataclass
 class FakeDocuments:
     """Documents by id."""
 
     rows: dict[str, Document] = field(default_factory=dict)
 
-    async def page(self, *, limit: int, offset: int) -> tuple[int, Sequence[DocumentSummary]]:
-        found = [_summary(each) for each in self.rows.values()]
-        return len(found), found[offset : offset + limit]
+    async def page(self, *, limit: int, after: str | None) -> tuple[int, Sequence[FakeListed]]:
+        behind = [each for key, each in sorted(self.rows.items()) if key > (after or "")]
+        return len(self.rows), [FakeListed(each, len(each.text)) for each in behind[:limit]]
 
-    async def find(self, doc_id: str) -> tuple[DocumentSummary, Document] | None:
+    async def get(self, doc_id: str) -> Document | None:
+        return self.rows.get(doc_id)
+
+    async def span(self, doc_id: str, start: int, end: int) -> str | None:
         found = self.rows.get(doc_id)
-        return None if found is None else (_summary(found), found)
-
-
-def _summary(document: Document) -> DocumentSummary:
-    return DocumentSummary(
-        id=document.id,
-        title=document.title,
-        language=document.language,
-        format=document.format,
-        chars=len(document.text),
-        chunks=1,
-        source_url=document.source_url,
-        date=document.date,
-        version=document.version,
-        tags=document.tags,
-        category=document.category,
-        created_at=1.0,
-        updated_at=1.0,
-    )
+        return None if found is None else found.text[start:end]
 
 
 @dataclass
@@ -178,7 +174,8 @@ class FakeStores:
     documents: FakeDocuments = field(default_factory=FakeDocuments)
     keys: FakeKeys = field(default_factory=FakeKeys)
     once: FakeOnce = field(default_factory=FakeOnce)
+    down: bool = False
 
-    def stores(self) -> Stores:
-        """As the routes see them."""
-        return Stores(self.answers, self.documents, self.keys, self.once)
+    async def ping(self) -> None:
+        if self.down:
+            raise StorageDown("The database does not answer.")

@@ -25,7 +25,6 @@ from apps.api.services import services_of
 from apps.api.uploads import REQUEST_BODY, Submission, read_submission
 from apps.core.errors import NotFound, Unprocessable
 
-MAX_OFFSET = 1_000_000
 MAX_PLACE = 1_000_000_000
 READ, WRITE = "search", "documents:write"
 DocId = Annotated[str, Path(min_length=1, max_length=128)]
@@ -67,7 +66,7 @@ router.routes[-1].responses[201] = {"model": JobReply, "description": "Searchabl
 async def _submit(intake: Intake, submission: Submission) -> str:
     if submission.url is not None:
         return await intake.submit_url(submission.url)
-    return await intake.submit(submission.uploads)
+    return await intake.submit(submission.items)
 
 
 @router.get(
@@ -77,16 +76,17 @@ async def _submit(intake: Intake, submission: Submission) -> str:
 async def page(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+    after: Annotated[
+        str | None, Query(max_length=128, description="`next` of the page before.")
+    ] = None,
 ) -> Response:
-    """The newest first."""
+    """In the order of their ids."""
     documents = (await services_of(request).stores.get()).documents
-    total, found = await documents.page(limit=limit, offset=offset)
+    total, found = await documents.page(limit=limit, after=after)
     body = {
         "documents": [render.document_summary(each) for each in found],
         "total": total,
-        "limit": limit,
-        "offset": offset,
+        "next": found[-1].document.id if len(found) == limit else None,
     }
     return render.json_response(body)
 
@@ -97,10 +97,10 @@ async def page(
 )
 async def document(request: Request, doc_id: DocId) -> Response:
     """The stored text is masked; citations count their offsets in it."""
-    found = await (await services_of(request).stores.get()).documents.find(doc_id)
+    found = await (await services_of(request).stores.get()).documents.get(doc_id)
     if found is None:
         raise NotFound("There is no such document.")
-    return render.json_response(render.document(*found))
+    return render.json_response(render.document(found))
 
 
 @router.get(
@@ -116,10 +116,9 @@ async def span(
     """The text at [start, end), in the offsets that citations use; cut at the text's end."""
     if end < start:
         raise Unprocessable("end: must not be before start")
-    found = await (await services_of(request).stores.get()).documents.find(doc_id)
-    if found is None:
+    text = await (await services_of(request).stores.get()).documents.span(doc_id, start, end)
+    if text is None:
         raise NotFound("There is no such document.")
-    text = found[1].text[start:end]
     body = {"doc_id": doc_id, "start": start, "end": end, "text": text}
     return render.json_response(body)
 

@@ -97,17 +97,18 @@ def _part(part: Part[Any]) -> dict[str, object]:
 
 
 async def _alive_database(services: Services) -> dict[str, object]:
-    if services.pinger.value is None:
-        return _part(services.pinger)
+    stores = services.stores.value
+    if stores is None:
+        return _part(services.stores)
     try:
-        await services.pinger.value.ping()
+        await stores.ping()
     except DtRagError as error:
         return _check(False, error.detail)
     return _check(True, "")
 
 
 async def _database(services: Services) -> str:
-    if not services.pinger.ready and services.pinger.error is None:
+    if not services.stores.ready and services.stores.error is None:
         return "loading"
     return "connected" if (await _alive_database(services))["ok"] else "disconnected"
 

@@ -99,6 +99,7 @@ class JobReply(Reply):
     progress: float
     total: int
     finished: int
+    attempts: int
     counts: dict[str, int]
     items: list[JobItemReply]
     error_code: str | None
@@ -107,39 +108,43 @@ class JobReply(Reply):
     updated_at: str
 
 
-class DocumentSummaryReply(Reply):
-    """A document without its text."""
+class DocumentBase(Reply):
+    """What is known of a document."""
 
     doc_id: str
     title: str
     language: Language
     format: str
-    chars: int
-    chunks: int
     source_url: str | None
     date: str | None
     version: str | None
+    license: str | None
     tags: list[str]
     category: list[str]
+    checksum: str = Field(description="SHA-256 of the masked text.")
+    chars: int
+
+
+class DocumentSummaryReply(DocumentBase):
+    """A document without its text."""
+
+    chunks: int
     created_at: str
     updated_at: str
 
 
-class DocumentReply(DocumentSummaryReply):
+class DocumentReply(DocumentBase):
     """A document with its text, in which citations count their offsets."""
 
     text: str
-    checksum: str
-    license: str | None
 
 
 class DocumentPageReply(Reply):
-    """Some of all documents, the newest first."""
+    """Some of all documents; `next` is the `after` of the next page, null on the last one."""
 
     documents: list[DocumentSummaryReply]
     total: int
-    limit: int
-    offset: int
+    next: str | None
 
 
 class SpanReply(Reply):
