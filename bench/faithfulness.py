@@ -69,7 +69,9 @@ def measure(file: Path, *, count: int, seed: int) -> Iterator[Row]:
     random.Random(seed).shuffle(gold)
     for kinds, harmless in ((WRONG, False), (HARMLESS, True)):
         for kind, change in kinds.items():
-            yield _row(file.name, kind, change, gold, names, count=count, seed=seed, harmless=harmless)
+            yield _row(
+                file.name, kind, change, gold, names, count=count, seed=seed, harmless=harmless
+            )
 
 
 def _row(

@@ -54,4 +54,13 @@ class Failed:
     partial: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Not for listeners: `retrieve` tells the run its passages, which become the Metadata."""
+
+    hits: tuple[Hit, ...]
+    index_version: str
+
+
 Event = Metadata | Progress | Data | Complete | Failed
+FromNode = Progress | Data | Found

@@ -84,20 +84,18 @@ class Evidence:
         return self.spans[run[0]][0], self.spans[run[-1]][1]
 
 
-class _Wanted:
+class _Sought:
     """The terms of a claim, weighed by one passage, and which of its sentences hold them."""
 
     def __init__(self, claim: str, evidence: Evidence) -> None:
-        wanted = terms(claim) - ENDINGS or terms(claim)
-        self._weights = {term: evidence.rarity.weight(term) for term in wanted}
-        self._total = sum(self._weights.values()) or 1.0
-        self._title = wanted & evidence.title_terms
-        self._held = [wanted & bag for bag in evidence.bags]
+        sought = terms(claim) - ENDINGS or terms(claim)
+        self._wanted = evidence.rarity.wanted(sought)
+        self._title = sought & evidence.title_terms
+        self._held = [sought & bag for bag in evidence.bags]
 
     def recall(self, run: range) -> float:
         """Share of the claim's weight that the sentences of `run` and the title hold."""
-        held = self._title.union(*(self._held[at] for at in run))
-        return sum(self._weights[term] for term in held) / self._total
+        return self._wanted.recall(self._title.union(*(self._held[at] for at in run)))
 
 
 def judge(claim: str, evidence: Evidence) -> Judgement:
@@ -105,14 +103,14 @@ def judge(claim: str, evidence: Evidence) -> Judgement:
     literal = _literally(claim, evidence)
     if literal is not None:
         return literal
-    wanted = _Wanted(claim, evidence)
+    sought = _Sought(claim, evidence)
     count = len(evidence.spans)
     windows = [range(at, min(at + WINDOW, count)) for at in range(max(1, count - WINDOW + 1))]
-    best = max(windows, key=wanted.recall)
-    if wanted.recall(best) < SUPPORTED:
-        return Judgement(wanted.recall(best), *evidence.bounds(best), ())
+    best = max(windows, key=sought.recall)
+    if sought.recall(best) < SUPPORTED:
+        return Judgement(sought.recall(best), *evidence.bounds(best), ())
     return min(
-        (_judge_run(claim, wanted, evidence, run) for run in _narrowed(wanted, best)),
+        (_judge_run(claim, sought, evidence, run) for run in _narrowed(sought, best)),
         key=lambda verdict: (len(verdict.faults), -verdict.support),
     )
 
@@ -132,25 +130,25 @@ def _literally(claim: str, evidence: Evidence) -> Judgement | None:
     return Judgement(1.0, start, end, ())
 
 
-def _narrowed(wanted: _Wanted, window: range) -> Iterator[range]:
+def _narrowed(sought: _Sought, window: range) -> Iterator[range]:
     """The shortest runs inside the window that support nearly as well, and the window."""
-    enough = wanted.recall(window) - SLACK
+    enough = sought.recall(window) - SLACK
     for length in range(1, len(window)):
         starts = range(window.start, window.stop - length + 1)
         runs = [range(start, start + length) for start in starts]
-        good = [run for run in runs if wanted.recall(run) >= enough]
+        good = [run for run in runs if sought.recall(run) >= enough]
         if good:
             yield from good
             break
     yield window
 
 
-def _judge_run(claim: str, wanted: _Wanted, evidence: Evidence, run: range) -> Judgement:
+def _judge_run(claim: str, sought: _Sought, evidence: Evidence, run: range) -> Judgement:
     start, end = evidence.bounds(run)
     text = evidence.text[start:end]
-    closest = max(run, key=lambda at: wanted.recall(range(at, at + 1)))
+    closest = max(run, key=lambda at: sought.recall(range(at, at + 1)))
     sentence = evidence.text[slice(*evidence.spans[closest])]
-    support = wanted.recall(run)
+    support = sought.recall(run)
     if bool(negations(claim)) != bool(negations(sentence)):
         support -= NEGATION_COST
     faults = tuple(_faults(claim, text, evidence.title, sentence))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from apps.core.domain.flags import Flag
 from apps.core.domain.models import AnswerRecord, SearchQuery, SearchResult
 from apps.core.domain.ports import Clock
-from apps.orchestration.events import Event
+from apps.orchestration.events import FromNode
 from apps.orchestration.models import ModelChain
 from apps.orchestration.state import AnswerState, Update
 
@@ -42,7 +42,7 @@ class RunContext:
     clock: Clock
     rng: random.Random
     deadline: float
-    emit: Callable[[Event], None]
+    emit: Callable[[FromNode], None]
     recall: Callable[[], Awaitable[AnswerRecord | None]]
     may_emit_text: bool = False
     max_cost_usd: float | None = None

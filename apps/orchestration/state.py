@@ -41,6 +41,7 @@ class AnswerState(TypedDict):
 
     # [pipeline] what was asked
     question: str
+    language_wanted: Language | None
     mode: AnswerMode
     top_k: int
     filters: Filters
@@ -57,9 +58,11 @@ class AnswerState(TypedDict):
     signals: SearchSignals
     index_version: str
     # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first;
-    # empty = nothing to say. The preface is a fixed message that stands before it.
+    # empty = nothing to say. The preface is a fixed message that stands before it, the prior how
+    # probable it was, before writing, that the passages answer.
     draft: str
     preface: str
+    prior: float
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None
@@ -88,6 +91,7 @@ class Update(TypedDict, total=False):
     index_version: str
     draft: str
     preface: str
+    prior: float
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
+from operator import attrgetter, mul
 
 from apps.core.domain.models import Hit
 from apps.core.text.answers import Span, fitting, is_typed
-from apps.core.text.overlap import Rarity, Terms, terms
+from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
 from apps.core.text.questions import Question
 from apps.core.text.sentences import split
 from apps.core.text.tokens import stems
@@ -67,6 +68,7 @@ WEIGHTS = Features(
     short=-0.8,
     asks=-1.5,
 )
+VALUES = attrgetter(*(field.name for field in fields(Features)))
 DEFINITION = re.compile(
     r"(?:란\s|은\s|는\s|라고\s).*(?:이다|입니다|한다|합니다|된다|됩니다|부른다|이며)\W*$"
     r"|\b(?:is|are|was|means?|refers? to|denotes?)\b",
@@ -82,7 +84,8 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
     cut = [_Cut.of(hit.passage.text) for hit in hits]
     rarity = Rarity.over(bag for one in cut for bag in one.bags)
-    asked = _Asked(question, terms(question.content), frozenset(stems(question.content)), rarity)
+    words = frozenset(stems(question.content))
+    asked = _Asked(question, words, rarity.wanted(of_stems(words)))
     best = max((hit.score for hit in hits), default=0.0)
     found: list[Candidate] = []
     for number, (hit, one) in enumerate(zip(hits, cut, strict=True)):
@@ -102,13 +105,15 @@ class _Cut:
 
     spans: list[Span]
     texts: list[str]
+    words: list[frozenset[str]]
     bags: list[Terms]
 
     @classmethod
     def of(cls, text: str) -> _Cut:
         spans = split(text)
         texts = [text[start:end] for start, end in spans]
-        return cls(spans, texts, [terms(one) for one in texts])
+        words = [frozenset(stems(one)) for one in texts]
+        return cls(spans, texts, words, [of_stems(one) for one in words])
 
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
@@ -121,32 +126,27 @@ class _Cut:
 @dataclass(frozen=True, slots=True)
 class _Asked:
     question: Question
-    terms: Terms
     words: frozenset[str]
-    rarity: Rarity
+    wanted: Wanted
 
 
 def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
     for place, (start, end) in enumerate(cut.spans):
         text, bag = cut.texts[place], cut.bags[place]
-        own = asked.rarity.recall(asked.terms, bag)
-        near = asked.rarity.recall(asked.terms, bag | cut.around(place))
+        own = asked.wanted.recall(bag)
+        near = asked.wanted.recall(bag | cut.around(place))
         spans = tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0
         features = Features(
             own=own,
             around=near - own,
-            words=_share(asked.words, text),
+            words=len(asked.words & cut.words[place]) / len(asked.words or "-"),
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),
             short=float(is_heading(text)),
             asks=float(ASKS.search(text) is not None),
         )
-        score = sum(map(float.__mul__, astuple(features), astuple(WEIGHTS)))
+        score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))
         yield Candidate(number, place, start, end, text, spans, features, score)
-
-
-def _share(words: frozenset[str], text: str) -> float:
-    return len(words.intersection(stems(text))) / len(words) if words else 0.0

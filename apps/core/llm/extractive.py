@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, sentences
-from apps.core.text.answers import best_span
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question, analyse
 
@@ -43,6 +42,7 @@ class Draft:
     support: 0..1, weighted share of the question's terms in the best sentence and its neighbours.
     fits: whether the best sentence holds something of the wanted kind; None when the kind
         cannot be told by form.
+    terms: how many terms the question has.
     foreign: whether the best sentence is in another language than the caller's.
     """
 
@@ -50,6 +50,7 @@ class Draft:
     answer_type: AnswerType
     short_answer: str | None
     support: float
+    terms: int
     fits: bool | None
     foreign: bool
 
@@ -58,10 +59,12 @@ class Draft:
 # scores are log-linear, fitted with temperature 1). On dev: 2.0 sentences on average, and 3 hold
 # the answer hardly more often.
 ENOUGH = 0.9
+# Nothing but the passage's rank speaks for a sentence in another language, so more are shown.
 MOST: dict[AnswerMode, int] = {"answer": 3, "summary": 4, "keypoints": 5, "search": 5}
 LONGEST = 5
 SAME = 0.7
-# How sure the first sentence must be before a part of it is shown alone.
+# A part of the first sentence is shown alone when the sentence is this sure and one span fits;
+# on dev that part is right in 95 of 100 cases, against 60 with several fitting spans.
 SHORT_ANSWER_SHARE = 0.5
 SHORT_ANSWER_TYPES = frozenset({"time", "number"})
 LEANS_BACK = re.compile(
@@ -95,9 +98,10 @@ def extract(
     found = sentences(asked, hits)
     ranked = _unrepeated(sorted(found, key=lambda one: -one.score))
     if not ranked:
-        return Draft((), asked.answer_type, None, 0.0, None, False)
+        return Draft((), asked.answer_type, None, 0.0, 0, None, False)
     best, shares = ranked[0], _softmax([one.score for one in ranked])
-    chosen = _chosen(ranked, shares, mode)
+    foreign = hits[best.hit].passage.language != language
+    chosen = _chosen(ranked, shares, mode, most=LONGEST if foreign else MOST[mode])
     if mode == "answer":
         chosen = _with_neighbours(chosen, found)
     short = _short_answer(asked, best, shares[0]) if mode == "answer" else None
@@ -108,8 +112,9 @@ def extract(
         asked.answer_type,
         short,
         best.features.own + best.features.around,
+        len(terms(asked.content)),
         None if best.features.typed == 0 else best.features.typed > 0,
-        hits[best.hit].passage.language != language,
+        foreign,
     )
 
 
@@ -147,15 +152,15 @@ def _softmax(scores: Sequence[float]) -> list[float]:
 
 
 def _chosen(
-    ranked: Sequence[Candidate], shares: Sequence[float], mode: AnswerMode
+    ranked: Sequence[Candidate], shares: Sequence[float], mode: AnswerMode, *, most: int
 ) -> list[Candidate]:
     if mode == "search":
         best_of_hit = {one.hit: one for one in reversed(ranked)}
-        return [best_of_hit[hit] for hit in sorted(best_of_hit)][: MOST[mode]]
+        return [best_of_hit[hit] for hit in sorted(best_of_hit)][:most]
     chosen: list[Candidate] = []
     held = 0.0
     for one, share in zip(ranked, shares, strict=True):
-        if len(chosen) == MOST[mode] or (mode == "answer" and held >= ENOUGH):
+        if len(chosen) == most or (mode == "answer" and held >= ENOUGH):
             break
         held += share
         if not any(_says_the_same(one, other) for other in chosen):
@@ -195,5 +200,5 @@ def _in_reading_order(chosen: Sequence[Candidate], first: Candidate | None) -> l
 def _short_answer(asked: Question, best: Candidate, share: float) -> str | None:
     if asked.answer_type not in SHORT_ANSWER_TYPES or share < SHORT_ANSWER_SHARE:
         return None
-    span = best_span(asked, best.text, best.spans)
-    return " ".join(best.text[span[0] : span[1]].split()) if span else None
+    fitting = {" ".join(best.text[start:end].split()) for start, end in best.spans}
+    return fitting.pop() if len(fitting) == 1 else None

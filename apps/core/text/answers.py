@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from apps.core.text.numbers import Quantity, quantities
 from apps.core.text.questions import AnswerType, Question
-from apps.core.text.tokens import stems
 
 Span = tuple[int, int]
-
-NEAR_CHARS = 20
 
 TIME_UNITS = frozenset({"year", "month", "day", "decade", "century", "clock", "quarter"})
 PLAIN_YEAR = re.compile(r"1\d{3}|20\d\d")
@@ -66,17 +62,6 @@ def fitting(question: Question, sentence: str) -> list[Span]:
 def is_typed(kind: AnswerType) -> bool:
     """Whether `fitting` can tell a sentence that fits from one that does not."""
     return kind not in ("thing", "yes_no", "definition")
-
-
-def best_span(question: Question, sentence: str, spans: Sequence[Span]) -> Span | None:
-    """The one of `spans` with the most of the question's words near it; the first of equals."""
-    words = frozenset(stems(question.content))
-
-    def nearness(span: Span) -> int:
-        around = sentence[max(0, span[0] - NEAR_CHARS) : span[1] + NEAR_CHARS]
-        return len(words.intersection(stems(around)))
-
-    return max(spans, key=nearness, default=None)
 
 
 def _spans(question: Question, sentence: str) -> list[Span]:

@@ -17,7 +17,12 @@ def terms(text: str) -> Terms:
 
     Source: DELIBERATION 6.2 of the project's design; pairs forgive a different verb ending.
     """
-    return frozenset(pair for stem in stems(text) for pair in pairs(stem))
+    return of_stems(stems(text))
+
+
+def of_stems(words: Iterable[str]) -> Terms:
+    """`terms` of a text that is already cut into stems."""
+    return frozenset(pair for stem in words for pair in pairs(stem))
 
 
 def pairs(stem: str) -> tuple[str, ...]:
@@ -49,11 +54,21 @@ class Rarity:
         seen = self.frequency.get(term, 0)
         return math.log(1 + (self.texts - seen + 0.5) / (seen + 0.5))
 
-    def total(self, wanted: Collection[str]) -> float:
-        """Weight of all of `wanted`."""
-        return sum(map(self.weight, wanted))
+    def wanted(self, sought: Terms) -> Wanted:
+        """The terms of a question or a claim with their weights."""
+        weights = {term: self.weight(term) for term in sought}
+        return Wanted(sought, weights, sum(weights.values()))
 
-    def recall(self, wanted: Terms, found: Collection[str]) -> float:
-        """Share (0..1) of the weight of `wanted` that `found` holds; 0 when nothing is wanted."""
-        total = self.total(wanted)
-        return self.total(wanted.intersection(found)) / total if total else 0.0
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Terms that are looked for, each with its weight."""
+
+    terms: Terms
+    weights: dict[str, float]
+    total: float
+
+    def recall(self, found: Terms) -> float:
+        """Share (0..1) of the weight that `found` holds; 0 when nothing is wanted."""
+        weights = self.weights
+        return sum([weights[term] for term in self.terms & found]) / (self.total or 1.0)
