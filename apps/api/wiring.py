@@ -26,8 +26,8 @@ from apps.core.errors import DtRagError, SystemFailure
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
-    from apps.api.intake import ServiceIntake
     from apps.api.sql import Sql
+    from apps.ingestion.service import Ingestion
     from apps.orchestration.pipeline import AnswerPipeline
 
 T = TypeVar("T")
@@ -93,10 +93,13 @@ class Loader:
         for key_id, used in (await sql.used_today()).items():
             services.limiter.used_today(key_id, used)
         group.create_task(self.usage.write_forever(sql.count_use))
-        intake = await loaded(services.intake, partial(self._open_intake, sql))
-        group.create_task(kept_going("ingestion", intake.run_forever))
+        group.create_task(self._ingest(sql))
         await loaded(services.answerer, partial(self._open_answerer, sql))
         log.info("service.loaded", after_s=round(self.clock.monotonic() - services.started_s, 2))
+
+    async def _ingest(self, sql: Sql) -> None:
+        intake = await loaded(self.services.intake, partial(self._open_intake, sql))
+        await kept_going("ingestion", intake.run_forever)
 
     async def _open_sql(self) -> Sql:
         module = await asyncio.to_thread(importlib.import_module, "apps.api.sql")
@@ -106,9 +109,9 @@ class Loader:
         self.caches.shared(sql.bump_cache)
         return sql
 
-    async def _open_intake(self, sql: Sql) -> ServiceIntake:
-        module = await asyncio.to_thread(importlib.import_module, "apps.api.intake")
-        intake: ServiceIntake = module.ServiceIntake.open(
+    async def _open_intake(self, sql: Sql) -> Ingestion:
+        module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")
+        intake: Ingestion = module.open_ingestion(
             self.settings, storage=sql.storage, embedder=self.embedder, clock=self.clock
         )
         return intake

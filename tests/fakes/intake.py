@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from apps.core.domain.models import JobState
-from apps.core.errors import NotFound
 from apps.ingestion.items import ItemView, JobView, NewItem
 
 
@@ -35,11 +34,6 @@ class FakeIntake:
 
     async def job(self, job_id: str) -> JobView | None:
         return self.jobs.get(job_id)
-
-    async def finished(self, job_id: str) -> JobView:
-        if job_id not in self.jobs:
-            raise NotFound("There is no such job.")
-        return self.jobs[job_id]
 
     def _job(self, names: Sequence[str]) -> str:
         job_id = f"job{len(self.jobs)}"
