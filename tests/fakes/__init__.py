@@ -1,1 +1,1 @@
-"""Tests."""
+"""Small stand-ins for ports, used by tests of every room."""
