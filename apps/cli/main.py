@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -50,7 +49,7 @@ def serve(
 
     wishes = {"WORKER_PROCESSES": workers, "API_HOST": host, "API_PORT": port}
     given = {name: value for name, value in wishes.items() if value is not None}
-    serve_until_stopped(load(**given))
+    serve_until_stopped(load(None, **given))
 
 
 @app.command()
@@ -71,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
