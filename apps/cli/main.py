@@ -9,6 +9,8 @@ import typer
 from apps.cli import ask, documents, evaluate, keys
 from apps.cli.output import told_plainly
 from apps.core.settings import load
+from apps.core.telemetry import logs
+from apps.core.text import pii
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +23,12 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(ask.search)
 app.command()(ask.answer)
 app.command()(documents.ingest)
+
+
+@app.callback()
+def quiet() -> None:
+    """Leave stdout to the command's own words: the log goes to stderr, and only what matters."""
+    logs.configure("WARNING", json=False, mask=pii.mask)
 
 
 @app.command()
