@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -82,6 +83,9 @@ async def on_error(request: Request, error: Exception) -> Response:
 def _named(error: Exception) -> DtRagError:
     if isinstance(error, DtRagError):
         return error
+    if isinstance(error, RequestValidationError):
+        # Its places begin with where a parameter stood: path, query or header.
+        return fault([{**each, "loc": each["loc"][1:]} for each in error.errors()])
     if isinstance(error, HTTPException):
         kind = BY_STATUS.get(error.status_code)
         if kind is None:

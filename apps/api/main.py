@@ -5,6 +5,12 @@ Run it with `uvicorn apps.api.main:app` or `dtrag serve`.
 
 from __future__ import annotations
 
+import os
+
+# Before numpy is imported: more threads make a scan no faster, and idle ones spin on the cores
+# that the server needs (measured: 7.9 ms of CPU instead of 2.9 ms for a hybrid search).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
