@@ -23,7 +23,7 @@ from apps.core.storage.engine import Storage
 
 Make = Callable[..., Settings]
 ROOT = Path(__file__).parents[3]
-WRITERS, UNITS = 3, 40
+WRITERS, UNITS = 3, 100
 
 COUNTING_PROCESS = """
 import asyncio, sys
@@ -35,6 +35,7 @@ from apps.core.storage.engine import Storage
 async def main(url, units):
     storage = await Storage.open(settings.load({}, DATABASE_URL=url))
     change = tables.change
+    input()
     for _ in range(units):
         async with storage.session() as s:
             (seen,) = (await s.execute(select(change.c.version))).one()
@@ -149,10 +150,13 @@ class TestSqlite:
         async with storage.session() as s:
             await s.execute(tables.change.insert().values(topic="n", version=0))
         command = [sys.executable, "-W", "error", "-c", COUNTING_PROCESS, sqlite_url, str(UNITS)]
-        starts = (asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(WRITERS))
+        pipe = asyncio.subprocess.PIPE
+        starts = (
+            asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe) for _ in range(WRITERS)
+        )
         processes = await asyncio.gather(*starts)
-        codes = await asyncio.gather(*(process.wait() for process in processes))
-        assert codes == [0] * WRITERS
+        await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+        assert [process.returncode for process in processes] == [0] * WRITERS
         async with storage.reading() as s:
             total = (await s.execute(select(tables.change.c.version))).scalar_one()
         assert total == WRITERS * UNITS
