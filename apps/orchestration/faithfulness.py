@@ -7,7 +7,6 @@ must stand in that window. It misses paraphrase, so its verdicts are a lower bou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,14 +22,6 @@ SUPPORTED = 0.6
 NEGATION_COST = 0.3
 # A smaller run of sentences replaces the window when it supports nearly as well.
 SLACK = 0.02
-# Pairs of Korean verb endings and English function words say how, not what: "했다" and
-# "했습니다" support each other.
-ENDING_LIST = """
-습니 니다 었습 았습 였습 했습 됐습 합니 됩니 입니 있습 었다 았다 였다 했다 됐다 한다 된다 이다 있다 하는 되는
-하고 되고 하며 되며 하여 되어 해서 하였 하였다 되었 있는 것이 것은 것을 이며 으며 이고 어요 아요 해요 예요
-a an the of in on at to for by with and or is are was were be been has have had it its that this as from
-"""
-ENDINGS: Terms = frozenset(ENDING_LIST.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ class _Sought:
     """The terms of a claim, weighed by one passage, and which of its sentences hold them."""
 
     def __init__(self, claim: str, evidence: Evidence) -> None:
-        sought = terms(claim) - ENDINGS or terms(claim)
+        sought = terms(claim)
         self._wanted = evidence.rarity.wanted(sought)
         self._title = sought & evidence.title_terms
         self._held = [sought & bag for bag in evidence.bags]

@@ -27,7 +27,8 @@ class Features:
     typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
         kind cannot be told by form.
     defines: it has the form of a definition and the question asks for one.
-    short: it is no full sentence (heading, label).
+    short: it is no full sentence and holds nothing that fits (heading, label).
+    echoes: it says hardly more than the question.
     asks: it is a question itself.
     """
 
@@ -38,6 +39,7 @@ class Features:
     typed: float
     defines: float
     short: float
+    echoes: float
     asks: float
 
 
@@ -65,7 +67,8 @@ WEIGHTS = Features(
     score=5.0,
     typed=0.9,
     defines=0.6,
-    short=-0.8,
+    short=-2.0,
+    echoes=-3.0,
     asks=-1.5,
 )
 VALUES = attrgetter(*(field.name for field in fields(Features)))
@@ -76,7 +79,11 @@ DEFINITION = re.compile(
 )
 FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 ASKS = re.compile(r"[?？]\W*$")
+HEADS = re.compile(r"^#|[?？:：]\W*$")
+ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
 SHORT_CHARS = 12
+TITLE_CHARS = 40
+NEWS_TERMS = 2
 HEADING_REACH = 5
 
 
@@ -118,9 +125,13 @@ class _Cut:
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
-        heads = (at for at in above if is_heading(self.texts[at]) or ASKS.search(self.texts[at]))
+        heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
         near = [*range(max(0, place - 1), min(len(self.bags), place + 2)), *islice(heads, 1)]
         return frozenset[str]().union(*(self.bags[at] for at in near))
+
+    def _is_title(self, at: int) -> bool:
+        text = self.texts[at]
+        return len(text) < TITLE_CHARS and is_heading(text) and ITEM.match(text) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +156,8 @@ def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Itera
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),
-            short=float(is_heading(text)),
+            short=float(is_heading(text) and not spans),
+            echoes=float(len(bag - asked.wanted.terms) < NEWS_TERMS),
             asks=float(ASKS.search(text) is not None),
         )
         score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))

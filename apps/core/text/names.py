@@ -34,10 +34,10 @@ def squeeze(text: str) -> tuple[str, list[int]]:
     places: list[int] = []
     for at, char in enumerate(text):
         for one in unicodedata.normalize("NFKC", char).casefold():
-            if one.isdigit() and kept and kept[-1].isdigit() and at - places[-1] > 1:
-                if not THOUSANDS.match(text, places[-1] + 1):
-                    kept.append(GAP)
-                    places.append(at)
+            gap = one.isdigit() and kept and kept[-1].isdigit() and at - places[-1] > 1
+            if gap and not THOUSANDS.match(text, places[-1] + 1):
+                kept.append(GAP)
+                places.append(at)
             if one.isalnum() or one in SIGNS:
                 kept.append(one)
                 places.append(at)

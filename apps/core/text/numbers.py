@@ -99,7 +99,7 @@ UNITS: dict[str, str] = {
 CURRENCY = {"$": "dollar", "₩": "won", "€": "euro", "£": "pound", "¥": "yen"}
 # A version ("2.3.4") is kept as it is written.
 DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*"
-# "조" is also an article of a law ("제65조"), so it multiplies only where money or more digits follow.
+# "조" is also an article of a law ("제65조"): it multiplies only where money or digits follow.
 STEP = r"\s?(?:여\s?)?(?:조(?=\s?\d|\s?여?\s?원|\s?달러|\s?위안|\s?엔)|억|만|천|백)여?"
 KOREAN_NUMBER = (
     rf"(?:{DIGITS})(?:{STEP})*(?:\s?(?:{DIGITS})(?:{STEP})+)*(?:(?<=[조억만천백])\s?(?:{DIGITS}))?"
@@ -156,7 +156,7 @@ def holds(claim: Quantity, known: frozenset[tuple[str, str]]) -> bool:
     A claimed number without a unit is content with any unit; a calendar year or a month may lose
     its unit in the other language.
     """
-    if (claim.value, claim.unit) in known or (claim.value, "*") in known and claim.unit == "":
+    if (claim.value, claim.unit) in known or ((claim.value, "*") in known and claim.unit == ""):
         return True
     return claim.unit in ("year", "month", "day") and (claim.value, "") in known
 
