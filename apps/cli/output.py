@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from apps.core.errors import DtRagError
@@ -16,6 +17,7 @@ from apps.core.settings import SettingsError
 
 console = Console()
 errors = Console(stderr=True)
+Told = Callable[[int, int], None]
 
 
 def machine(value: Mapping[str, object] | Sequence[object]) -> None:
@@ -29,6 +31,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in rows:
         made.add_row(*("-" if cell is None else str(cell) for cell in row))
     console.print(made)
+
+
+@contextlib.contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Told]:
+    """Show a bar on stderr while the block runs; yields `told(finished, total)`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=errors, disable=quiet, transient=True
+    ) as bar:
+        task = bar.add_task(title, total=None)
+
+        def told(finished: int, total: int) -> None:
+            bar.update(task, completed=finished, total=total)
+
+        yield told
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     API_PORT: int = Field(default=8000, ge=0, le=65535)
     CACHE_TTL: int = Field(default=3600, ge=0)
     CACHE_ENTRIES: int = Field(default=5000, ge=0)
+    CACHE_BYTES: int = Field(default=64 << 20, ge=0)
     METRICS_PUBLIC: bool = False
     REQUEST_TIMEOUT_S: float = Field(default=30.0, gt=0, le=600)
     MAX_BODY_BYTES: int = Field(default=1 << 20, ge=1024)

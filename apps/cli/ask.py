@@ -1,0 +1,74 @@
+"""`dtrag search` and `dtrag answer`: ask the local index without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, cast, get_args
+
+import typer
+
+from apps.cli.output import console, machine, table, told_plainly
+from apps.core.domain.models import AnswerMode, AnswerRecord, AnswerRequest, SearchQuery
+from apps.core.errors import Unprocessable
+from apps.core.settings import load
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Top = Annotated[int, typer.Option("--top", "-k", min=1, max=50, help="How many passages.")]
+SNIPPET = 90
+
+
+@told_plainly()
+def search(
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    top: Top = 5,
+    mode: Annotated[str | None, typer.Option(help="hybrid, lexical or dense.")] = None,
+    json: Json = False,
+) -> None:
+    """Find passages."""
+    from apps.cli.evaluate import search_mode  # noqa: PLC0415 - keeps `--help` quick
+    from apps.core.wiring import open_search  # noqa: PLC0415
+
+    finder = open_search(load())
+    query = SearchQuery(question, top_k=top, mode=search_mode(mode))
+    result = asyncio.run(finder.search(query))
+    if json:
+        machine(asdict(result))
+        return
+    rows = [
+        (f"{hit.score:.3f}", hit.passage.title, hit.passage.text[:SNIPPET].replace("\n", " "))
+        for hit in result.hits
+    ]
+    table(["score", "document", "text"], rows)
+    console.print(f"[dim]{result.mode} search in index {result.index_version}[/dim]")
+
+
+@told_plainly()
+def answer(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    mode: Annotated[str, typer.Option(help="answer, summary, keypoints or search.")] = "answer",
+    top: Top = 5,
+    json: Json = False,
+) -> None:
+    """Answer with citations."""
+    if mode not in get_args(AnswerMode):
+        raise Unprocessable(f"There is no mode {mode!r}; use {', '.join(get_args(AnswerMode))}.")
+    request = AnswerRequest(question, mode=cast(AnswerMode, mode), top_k=top)
+    record = asyncio.run(_answered(request))
+    if json:
+        machine(asdict(record))
+        return
+    console.print(record.answer, markup=False)
+    rows = [(f"[{one.index}]", one.title, one.quote.replace("\n", " ")) for one in record.citations]
+    if rows:
+        console.print()
+        table(["", "document", "quote"], rows)
+    console.print(f"[dim]confidence {record.confidence:.2f}, served by {record.served_by}[/dim]")
+
+
+async def _answered(request: AnswerRequest) -> AnswerRecord:
+    from apps.core.wiring import open_search  # noqa: PLC0415
+    from apps.orchestration.wiring import open_pipeline  # noqa: PLC0415 - LangGraph costs seconds
+
+    settings = load()
+    return await open_pipeline(settings, search=open_search(settings)).answer(request)

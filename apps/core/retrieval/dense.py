@@ -1,0 +1,126 @@
+"""The dense leg: cosines of centred vectors, by an exact scan or through an inverted file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.core.artifacts.manifest import LanguageMean
+from apps.core.artifacts.vectors import BLOCK_ROWS, has_vector
+from apps.core.domain.models import Language
+from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.centres import passage_centres
+from apps.core.retrieval.filters import BoolArray
+from apps.core.retrieval.ivf import InvertedFile
+
+RowArray = NDArray[np.int64]
+ABSENT = np.float32(-2.0)  # below every cosine
+
+
+@dataclass(frozen=True, slots=True)
+class DenseHits:
+    """Rows with the cosines of their centred vectors, best first; ties by row."""
+
+    rows: RowArray
+    scores: FloatArray
+
+
+NOTHING = DenseHits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class DenseLeg:
+    """The vectors of an open version; they stay on disk as they were embedded.
+
+    With v a passage's unit vector, m its language's centre and q the centred question, the
+    cosine is (v·q - m·q) / |v - m|: the scan needs no centred copy, only m·q by language and
+    `scale` = 1 / |v - m| by row, 0 where there is no vector.
+    """
+
+    matrix: FloatArray
+    centres: FloatArray
+    language: NDArray[np.int8]
+    scale: FloatArray
+    inverted: InvertedFile | None
+    exact_below: int
+
+    def search(self, question: FloatArray, *, allowed: BoolArray | None, limit: int) -> DenseHits:
+        """Find the passages nearest to a centred question; `allowed` None admits all."""
+        if self.inverted is None or len(self.scale) <= self.exact_below:
+            return self._scan(question, allowed, limit)
+        if allowed is not None:
+            rows = np.flatnonzero(allowed)
+            if len(rows) <= self.exact_below:
+                return self._best(rows, self.cosines(question, rows), limit)
+        rows = self.inverted.candidates(question, allowed=allowed, limit=limit)
+        return self._best(rows, self.cosines(question, rows), limit)
+
+    def cosines(self, question: FloatArray, rows: RowArray | slice) -> FloatArray:
+        """Exact cosines of `rows`; `ABSENT` where a row has no vector."""
+        away = self.centres @ question
+        scale = self.scale[rows]
+        found = (self.matrix[rows] @ question - away[self.language[rows]]) * scale
+        cosines: FloatArray = np.where(scale > 0, found, ABSENT)
+        return cosines
+
+    def _scan(self, question: FloatArray, allowed: BoolArray | None, limit: int) -> DenseHits:
+        scores = self.cosines(question, slice(None))
+        if allowed is not None:
+            scores = np.where(allowed, scores, ABSENT)
+        if len(scores) > limit:
+            rows = np.argpartition(-scores, limit - 1)[:limit]
+            return self._best(rows, scores[rows], limit)
+        return self._best(np.arange(len(scores)), scores, limit)
+
+    def _best(self, rows: RowArray, scores: FloatArray, limit: int) -> DenseHits:
+        order = np.lexsort((rows, -scores))[:limit]
+        rows, scores = rows[order], scores[order]
+        present = scores > ABSENT
+        return DenseHits(rows[present], scores[present])
+
+
+def open_leg(
+    matrix: FloatArray,
+    languages: Sequence[str],
+    means: Mapping[Language, LanguageMean],
+    *,
+    inverted: InvertedFile | None = None,
+    exact_below: int = 20_000,
+) -> DenseLeg | None:
+    """Prepare the scan; None when no passage has a vector."""
+    if not means or not matrix.shape[1]:
+        return None
+    names, centres, codes = _centres(languages, means, matrix.shape[1])
+    del names
+    scale = np.zeros(len(matrix), np.float32)
+    present = has_vector(matrix)
+    for start in range(0, len(matrix), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        away = np.linalg.norm(matrix[rows] - centres[codes[rows]], axis=1)
+        scale[rows] = np.where(present[rows], 1 / np.maximum(away, 1e-6), 0)
+    return DenseLeg(matrix, centres, codes, scale, inverted, exact_below)
+
+
+def centred(
+    matrix: FloatArray, languages: Sequence[str], means: Mapping[Language, LanguageMean]
+) -> tuple[RowArray, FloatArray]:
+    """Rows that have a vector, and those vectors centred and of unit length."""
+    _, centres, codes = _centres(languages, means, matrix.shape[1])
+    rows = np.flatnonzero(has_vector(matrix))
+    away = matrix[rows] - centres[codes[rows]]
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    return rows, away
+
+
+def _centres(
+    languages: Sequence[str], means: Mapping[Language, LanguageMean], dims: int
+) -> tuple[list[str], FloatArray, NDArray[np.int8]]:
+    names = sorted(set(languages))
+    by_name = passage_centres(means, dims)
+    zero = np.zeros(dims, np.float32)
+    centres = np.stack([by_name.get(name, zero) for name in names]).astype(np.float32)
+    position = {name: number for number, name in enumerate(names)}
+    return names, centres, np.array([position[name] for name in languages], np.int8)

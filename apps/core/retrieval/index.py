@@ -1,0 +1,136 @@
+"""One open index version: its rows, its legs, and one ranking over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from apps.core.artifacts import manifest as manifests
+from apps.core.artifacts import rows as row_files
+from apps.core.artifacts import vectors
+from apps.core.artifacts.manifest import Manifest
+from apps.core.domain.models import (
+    Filters,
+    Hit,
+    Scores,
+    SearchQuery,
+    SearchSignals,
+)
+from apps.core.domain.ports import FloatArray
+from apps.core.retrieval import dense, fusion, highlight
+from apps.core.retrieval.dense import DenseHits, DenseLeg
+from apps.core.retrieval.filters import BoolArray, RowSets, admits, row_sets
+from apps.core.retrieval.fusion import Fused, Leg
+from apps.core.retrieval.ivf import open_inverted
+from apps.core.retrieval.lexical import LexicalHits, LexicalLeg
+from apps.core.retrieval.options import SearchOptions
+
+LEXICAL = "lexical"  # the directory of both tantivy indexes
+# Each leg proposes this many (Bruch, Gai, Ingber 2023 min-max over the union of such lists).
+CANDIDATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Hits of one query, how many candidates they were chosen from, and what the legs felt."""
+
+    hits: tuple[Hit, ...]
+    total_candidates: int
+    signals: SearchSignals
+
+
+class OpenIndex:
+    """A verified version; it lives as long as somebody holds it, even when it was deleted."""
+
+    def __init__(self, directory: Path, options: SearchOptions) -> None:
+        """Open and verify.
+
+        Raises:
+            IndexNotReady: a file is missing or damaged; the message names it.
+        """
+        self.manifest: Manifest = manifests.read(directory)
+        manifests.verify(directory, self.manifest)
+        version = self.manifest.version
+        self._options = options
+        self.rows = row_files.open_rows(directory, version)
+        self._lexical = LexicalLeg(directory / LEXICAL)
+        self._dense: DenseLeg | None = dense.open_leg(
+            vectors.open_matrix(directory, version),
+            self.rows.columns["language"],
+            self.manifest.means,
+            inverted=open_inverted(directory / f"ivf-{version}.faiss"),
+            exact_below=options.faiss_above,
+        )
+
+    @cached_property
+    def _row_sets(self) -> RowSets:
+        return row_sets(self.rows.columns)
+
+    def rank(
+        self, query: SearchQuery, *, question: FloatArray | None, use_lexical: bool
+    ) -> Ranking:
+        """Rank passages for a query.
+
+        Args:
+            query: what is wished; `text` is not empty.
+            question: its centred vector, None to leave the dense leg out.
+            use_lexical: whether the lexical leg has a say in the order; its signals are always
+                taken.
+        """
+        found = self._lexical.search(query.text, filters=query.filters, limit=CANDIDATES)
+        near = dense.NOTHING
+        if question is not None and self._dense is not None:
+            near = self._dense.search(
+                question, allowed=self._allowed(query.filters), limit=CANDIDATES
+            )
+        fused = self._fuse(found, near, use_lexical=use_lexical)
+        hits = self._hits(fused, query)
+        signals = self._signals(found, near, hits)
+        if query.highlight:
+            hits = highlight.mark(hits, query.text, found.idf)
+        return Ranking(hits, len(fused.rows), signals)
+
+    def _allowed(self, filters: Filters) -> BoolArray | None:
+        return None if filters.empty else self._row_sets.mask(filters)
+
+    def _fuse(self, found: LexicalHits, near: DenseHits, *, use_lexical: bool) -> Fused:
+        words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
+        if not use_lexical:
+            return fusion.convex(words, meaning, weight=0.0)
+        if self._options.fusion == "rrf" and len(meaning.rows):
+            return fusion.reciprocal_rank(words, meaning)
+        weight = fusion.lexical_weight(found.reach, self._options.dense_weight)
+        return fusion.convex(words, meaning, weight=weight)
+
+    def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
+        hits: list[Hit] = []
+        for row, score in zip(fused.rows.tolist(), fused.scores.tolist(), strict=True):
+            if len(hits) == query.top_k or score < query.min_score:
+                break
+            passage = self.rows.passage(row)
+            # The legs obey the filter; this last look is what a caller can rely on.
+            if admits(query.filters, passage):
+                scores = Scores(fused.lexical.get(row), fused.dense.get(row))
+                hits.append(Hit(passage, score, scores))
+        return tuple(hits)
+
+    def _signals(self, found: LexicalHits, near: DenseHits, hits: Sequence[Hit]) -> SearchSignals:
+        return SearchSignals(
+            lexical_top=found.top,
+            lexical_gap=found.gap,
+            coverage=highlight.coverage(found.idf, [hit.passage for hit in hits[:3]]),
+            dense_top=float(near.scores[0]) if len(near.scores) else None,
+            agreement=fusion.agreement(Leg(found.rows, found.scores), Leg(near.rows, near.scores)),
+        )
+
+
+def empty_question() -> Ranking:
+    """What is found for a text without any term."""
+    return Ranking((), 0, SearchSignals())
+
+
+def same_space(index: OpenIndex, embedder_id: str) -> bool:
+    """Whether the version's vectors come from this embedder; others never mix."""
+    return index.manifest.vectors > 0 and index.manifest.embedder == embedder_id

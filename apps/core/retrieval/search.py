@@ -1,0 +1,274 @@
+"""Finds passages in the newest intact index version; the implementation of `Searcher`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import structlog
+
+from apps.core.artifacts import versions
+from apps.core.domain.models import Hit, Passage, SearchMode, SearchQuery, SearchResult
+from apps.core.domain.ports import Embedder, FloatArray, Reranker
+from apps.core.errors import DtRagError, IndexNotReady, NotFound
+from apps.core.retrieval import centres
+from apps.core.retrieval.centres import Centres
+from apps.core.retrieval.index import OpenIndex, Ranking, empty_question, same_space
+from apps.core.retrieval.options import SearchOptions
+from apps.core.text import language, tokens
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+log = structlog.get_logger(__name__)
+# Up to here a scan takes less than a thread costs in waiting for its turn (0.8 ms at 10,000).
+INLINE_ROWS = 20_000
+# A reranker sees this many times what was asked for.
+RERANK_FACTOR = 4
+
+
+class Recent(Generic[K, V]):
+    """The entries used last, up to a number; safe to share between threads."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value of `key`, which now counts as used."""
+        with self._lock:
+            value = self._kept.get(key)
+            if value is not None:
+                self._kept.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep `value` and forget what was not used for longest."""
+        with self._lock:
+            self._kept[key] = value
+            while len(self._kept) > self._entries:
+                self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a query is run: its mode, its centred vector, and what had to be left out."""
+
+    mode: SearchMode
+    question: FloatArray | None
+    degraded: tuple[str, ...] = ()
+
+
+class Search:
+    """Searches `root`; opens nothing before `refresh` or the first query."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        embedder: Embedder | None,
+        options: SearchOptions,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._root = root
+        self._embedder = embedder
+        self._options = options
+        self._reranker = reranker
+        self._open: OpenIndex | None = None
+        self._seen: str | None = None  # what `latest` named when it was last looked at
+        self._refused: str | None = None
+        self._opening = threading.Lock()
+        self._centres: Centres | None = None
+        self._vectors: Recent[str, FloatArray] = Recent(options.cache_entries)
+        self._results: Recent[tuple[str, SearchQuery], SearchResult] = Recent(options.cache_entries)
+        self._named: Recent[str, OpenIndex] = Recent(2)
+
+    @property
+    def version(self) -> str | None:
+        """The version that is served."""
+        return self._open.manifest.version if self._open else None
+
+    @property
+    def passages(self) -> int:
+        """Passages in the served version."""
+        return self._open.manifest.passages if self._open else 0
+
+    @property
+    def vectors(self) -> int:
+        """Passages of the served version that have a vector of this process's embedder."""
+        if self._open is None or self._embedder is None:
+            return 0
+        return self._open.manifest.vectors if same_space(self._open, self._embedder.id) else 0
+
+    @property
+    def refused(self) -> str | None:
+        """Why the newest version is not served: the damaged file by name; None when it is."""
+        return self._refused
+
+    def passage(self, chunk_id: str) -> Passage | None:
+        """A passage of the served version by its chunk id."""
+        return self._open.rows.find(chunk_id) if self._open else None
+
+    def refresh(self) -> bool:
+        """Follow `latest`: 4 µs when it has not moved, else opens and verifies the new version.
+
+        Returns:
+            Whether another version is served now. A damaged version is refused and logged, and
+            the one before stays; a process that has none yet takes the newest intact one.
+        """
+        if versions.latest(self._root) == self._seen:
+            return False
+        with self._opening:
+            wanted = versions.latest(self._root)
+            if wanted is None or wanted == self._seen:
+                return False
+            return self._follow(wanted)
+
+    def _follow(self, wanted: str) -> bool:
+        self._refused = None
+        older = [name for name in versions.versions(self._root) if name != wanted]
+        fallback = sorted(
+            (name for name in older if versions.order(name) < versions.order(wanted)),
+            key=versions.order,
+            reverse=True,
+        )
+        for name in [wanted] if self._open else [wanted, *fallback]:
+            try:
+                self._open = OpenIndex(self._root / name, self._options)
+            except IndexNotReady as error:
+                self._refused = self._refused or error.detail
+                log.error("index.refused", version=name, reason=error.detail)
+                continue
+            self._seen = wanted
+            log.info("index.opened", version=name, passages=self._open.manifest.passages)
+            return True
+        self._seen = wanted
+        return False
+
+    async def search(self, query: SearchQuery) -> SearchResult:
+        """Return the best passages.
+
+        Raises:
+            IndexNotReady: no version is open.
+            NotFound: `query.index` names a version that is not there.
+        """
+        index = await self._index(query.index)
+        key = (index.manifest.version, query)
+        cached = self._results.get(key)
+        if cached is not None:
+            return replace(cached, cached=True)
+        plan = await self._plan(index, query)
+        result = await self._run(index, query, plan)
+        if not result.degraded:
+            self._results.put(key, result)
+        return result
+
+    async def _index(self, version: str | None) -> OpenIndex:
+        if versions.latest(self._root) != self._seen:
+            await asyncio.to_thread(self.refresh)
+        if self._open is None:
+            raise IndexNotReady(self._refused or "No index version is published yet.")
+        if version is None or version == self._open.manifest.version:
+            return self._open
+        named = self._named.get(version)
+        if named is None:
+            if version not in versions.versions(self._root):
+                raise NotFound(f"There is no index version {version!r}.")
+            named = await asyncio.to_thread(OpenIndex, self._root / version, self._options)
+            self._named.put(version, named)
+        return named
+
+    async def _plan(self, index: OpenIndex, query: SearchQuery) -> Plan:
+        wanted = query.mode
+        if wanted == "lexical" or (wanted is None and not self._options.hybrid):
+            return Plan("lexical", None)
+        if self._embedder is None:
+            # Nobody asked for vectors where none are configured, so nothing is missing.
+            return Plan("lexical", None, () if wanted is None else ("dense",))
+        if not same_space(index, self._embedder.id):
+            return Plan("lexical", None, ("dense",) if index.manifest.passages else ())
+        try:
+            question = await self._vector(query.text)
+        except DtRagError as error:
+            log.warning("search.degraded", leg="dense", reason=error.code)
+            return Plan("lexical", None, ("dense",))
+        return Plan("dense" if wanted == "dense" else "hybrid", question)
+
+    async def _vector(self, text: str) -> FloatArray:
+        known = self._vectors.get(text)
+        if known is None:
+            known = await asyncio.to_thread(self._embed, text)
+            self._vectors.put(text, known)
+        return known
+
+    def _embed(self, text: str) -> FloatArray:
+        if self._embedder is None:
+            raise IndexNotReady("There is no embedder.")
+        if self._centres is None:
+            self._centres = centres.load(self._embedder)
+        vector = self._embedder.queries([text])[0]
+        return self._centres.question(vector, language.detect(text))
+
+    async def _run(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
+        rerank = self._reranks(query)
+        wider = replace(query, top_k=query.top_k * RERANK_FACTOR) if rerank else query
+        ranking = await self._rank(index, wider, plan)
+        hits, degraded = ranking.hits, plan.degraded
+        if rerank:
+            hits, failed = await self._reranked(query, hits)
+            degraded = (*degraded, *failed)
+        return SearchResult(
+            hits=hits,
+            total_candidates=ranking.total_candidates,
+            mode=plan.mode,
+            index_version=index.manifest.version,
+            language=language.detect(query.text),
+            degraded=degraded,
+            signals=ranking.signals,
+        )
+
+    async def _rank(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> Ranking:
+        if plan.question is None and not tokens.bigrams(query.text):
+            return empty_question()
+        words = plan.mode != "dense"
+        if plan.question is None or len(index.rows) <= INLINE_ROWS:
+            return index.rank(query, question=plan.question, use_lexical=words)
+        return await asyncio.to_thread(index.rank, query, question=plan.question, use_lexical=words)
+
+    def _reranks(self, query: SearchQuery) -> bool:
+        wanted = self._options.rerank if query.rerank is None else query.rerank
+        return wanted and self._reranker is not None
+
+    async def _reranked(
+        self, query: SearchQuery, hits: tuple[Hit, ...]
+    ) -> tuple[tuple[Hit, ...], tuple[str, ...]]:
+        if self._reranker is None or not hits:
+            return hits, ()
+        try:
+            scores = (await self._reranker.rerank(query.text, hits)).tolist()
+        except DtRagError as error:
+            log.warning("search.degraded", leg="rerank", reason=error.code)
+            return hits[: query.top_k], ("rerank",)
+        return _by_rerank(hits, scores)[: query.top_k], ()
+
+
+def _by_rerank(hits: tuple[Hit, ...], scores: list[float]) -> tuple[Hit, ...]:
+    """The hits in the reranker's order; its scores, of any scale, become 0..1 over these hits."""
+    low, high = min(scores), max(scores)
+    width = (high - low) or 1.0
+    order = sorted(range(len(hits)), key=lambda place: (-scores[place], place))
+    shares = {place: 1 - (high - scores[place]) / width for place in order}
+    return tuple(
+        replace(
+            hits[place],
+            score=shares[place],
+            scores=replace(hits[place].scores, rerank=shares[place]),
+        )
+        for place in order
+    )

@@ -1,0 +1,249 @@
+"""How well the production search finds known answers: gold questions to a quality report."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from apps.core.domain.models import Passage, SearchMode, SearchQuery
+from apps.core.domain.ports import Embedder
+from apps.core.errors import Unprocessable
+from apps.core.retrieval.options import SearchOptions
+from apps.core.retrieval.search import Search
+from apps.core.text import language
+from apps.ingestion import build
+
+DEPTH = 10
+EMBED_BATCH = 64
+RUN_NAME = "dtrag"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldQuestion:
+    """A question and the passages that answer it."""
+
+    qid: str
+    text: str
+    gold: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """Means over `n` questions, with binary relevance and ten places looked at.
+
+    hit_at_1: first place is gold. recall: share of the gold passages that were found.
+    all_at_10: share of the questions for which every gold passage was found.
+    latency_ms: median time of one search, without embedding the question.
+    """
+
+    n: int
+    recall: float
+    ndcg: float
+    mrr: float
+    hit_at_1: float
+    all_at_10: float
+    latency_ms: float
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """The report under the names of the literature."""
+        return {
+            "n": self.n,
+            "recall@10": round(self.recall, 4),
+            "ndcg@10": round(self.ndcg, 4),
+            "mrr@10": round(self.mrr, 4),
+            "hit@1": round(self.hit_at_1, 4),
+            "all@10": round(self.all_at_10, 4),
+            "latency_ms": round(self.latency_ms, 3),
+            "config": dict(self.config),
+        }
+
+
+def evaluate(
+    passage_files: Sequence[Path],
+    question_files: Sequence[Path],
+    *,
+    mode: SearchMode | None = None,
+    embedder: Embedder | None = None,
+    options: SearchOptions | None = None,
+    run_path: Path | None = None,
+) -> QualityReport:
+    """Publish the passages into a temporary index, ask every question, and compare.
+
+    Args:
+        passage_files: JSON lines; rows of another type than `passage` are skipped.
+        question_files: JSON lines; rows of another type than `question` are skipped, and so
+            are questions none of whose gold passages is in the index.
+        mode: as in a search; None means hybrid when there is an embedder.
+        embedder: None searches lexically.
+        options: how to search.
+        run_path: where to write a TREC run, `qid Q0 docid rank score dtrag`.
+
+    Raises:
+        Unprocessable: a line is not JSON, lacks a field, or no question is left.
+    """
+    chosen = options or SearchOptions()
+    passages = read_passages(passage_files)
+    questions = read_questions(question_files, known={passage.doc_id for passage in passages})
+    with tempfile.TemporaryDirectory(prefix="dtrag-quality-") as directory:
+        root = Path(directory)
+        publish_all(root, passages, embedder)
+        search = Search(root, embedder=embedder, options=chosen)
+        runs, latency_ms = asyncio.run(_ask(search, questions, mode))
+    if run_path is not None:
+        run_path.write_text("".join(_trec(questions, runs)), encoding="utf-8")
+    config: dict[str, object] = {
+        "mode": mode or ("hybrid" if embedder else "lexical"),
+        "embedder": embedder.id if embedder else "none",
+        "fusion": chosen.fusion,
+        "dense_weight": chosen.dense_weight,
+        "passages": len(passages),
+    }
+    return _report(questions, runs, latency_ms, config)
+
+
+def read_passages(files: Iterable[Path]) -> list[Passage]:
+    """Every passage of the files as one chunk of its own document."""
+    found: dict[str, Passage] = {}
+    for row in _rows(files, "passage"):
+        text, doc_id = str(row["text"]), str(row["id"])
+        found[doc_id] = Passage(
+            chunk_id=f"{doc_id}#0",
+            doc_id=doc_id,
+            title=str(row.get("title") or ""),
+            text=text,
+            start=0,
+            end=len(text),
+            language=language.detect(text),
+        )
+    return list(found.values())
+
+
+def read_questions(files: Iterable[Path], *, known: set[str]) -> list[GoldQuestion]:
+    """Every question of the files that has a gold passage among `known`."""
+    found = [
+        GoldQuestion(str(row["qid"]), str(row["question"]), frozenset(map(str, gold)))
+        for row in _rows(files, "question")
+        if isinstance(gold := row.get("gold"), list)
+    ]
+    kept = [question for question in found if question.gold & known]
+    if not kept:
+        raise Unprocessable("No question has a gold passage among the passages.")
+    return kept
+
+
+def _rows(files: Iterable[Path], kind: str) -> Iterable[dict[str, object]]:
+    required = {"passage": ("id", "text"), "question": ("qid", "question")}[kind]
+    for path in files:
+        lines = path.read_bytes().splitlines()
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                raise Unprocessable(f"{path.name} line {number} is not JSON.") from None
+            if not isinstance(row, dict) or row.get("type") != kind:
+                continue
+            for name in required:
+                if name not in row:
+                    raise Unprocessable(f"{path.name} line {number} has no {name!r}.")
+            yield row
+
+
+def publish_all(root: Path, passages: Sequence[Passage], embedder: Embedder | None) -> None:
+    """Publish passages with their vectors; a passage is embedded with its title before it."""
+    rows = [build.IndexRow(passage, None) for passage in passages]
+    if embedder is not None:
+        texts = [embedded_text(passage) for passage in passages]
+        blocks = [
+            embedder.passages(texts[start : start + EMBED_BATCH])
+            for start in range(0, len(texts), EMBED_BATCH)
+        ]
+        vectors = [vector for block in blocks for vector in block]
+        rows = [
+            build.IndexRow(row.passage, vector) for row, vector in zip(rows, vectors, strict=True)
+        ]
+    build.publish(
+        root, added=rows, embedder_id=embedder.id if embedder else None, full=True, now=time.time()
+    )
+
+
+def embedded_text(passage: Passage) -> str:
+    """What of a passage is embedded."""
+    return f"{passage.title}\n{passage.text}".strip()
+
+
+async def _ask(
+    search: Search, questions: Sequence[GoldQuestion], mode: SearchMode | None
+) -> tuple[list[list[tuple[str, float]]], float]:
+    runs: list[list[tuple[str, float]]] = []
+    durations_ms: list[float] = []
+    for question in questions:
+        # Asked twice with another number of hits, so that the second time the question's vector
+        # is known and the result is not.
+        await search.search(SearchQuery(question.text, top_k=1, mode=mode))
+        start = time.perf_counter()
+        result = await search.search(SearchQuery(question.text, top_k=5 * DEPTH, mode=mode))
+        durations_ms.append(1000 * (time.perf_counter() - start))
+        best: dict[str, float] = {}
+        for hit in result.hits:
+            best.setdefault(hit.passage.doc_id, hit.score)
+        runs.append(list(best.items())[:DEPTH])
+    return runs, statistics.median(durations_ms)
+
+
+def _trec(
+    questions: Sequence[GoldQuestion], runs: Sequence[Sequence[tuple[str, float]]]
+) -> Iterable[str]:
+    for question, run in zip(questions, runs, strict=True):
+        for place, (doc_id, score) in enumerate(run, start=1):
+            # A run is split at white space, which a document id may hold.
+            name = doc_id.replace(" ", "_")
+            yield f"{question.qid} Q0 {name} {place} {score:.6f} {RUN_NAME}\n"
+
+
+def _report(
+    questions: Sequence[GoldQuestion],
+    runs: Sequence[Sequence[tuple[str, float]]],
+    latency_ms: float,
+    config: Mapping[str, object],
+) -> QualityReport:
+    relevant = [
+        [doc_id in question.gold for doc_id, _ in run]
+        for question, run in zip(questions, runs, strict=True)
+    ]
+    sizes = [len(question.gold) for question in questions]
+    pairs = list(zip(relevant, sizes, strict=True))
+    return QualityReport(
+        n=len(questions),
+        recall=_mean(sum(found) / size for found, size in pairs),
+        ndcg=_mean(ndcg(found, size) for found, size in pairs),
+        mrr=_mean(1 / (found.index(True) + 1) if True in found else 0.0 for found in relevant),
+        hit_at_1=_mean(float(found[:1] == [True]) for found in relevant),
+        all_at_10=_mean(float(sum(found) == size) for found, size in pairs),
+        latency_ms=latency_ms,
+        config=config,
+    )
+
+
+def ndcg(relevant: Sequence[bool], gold: int) -> float:
+    """Discounted gain of a ranking over that of the ideal one, binary relevance, ten places.
+
+    Source: Jarvelin, Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques",
+    ACM TOIS 20(4); logarithm of base 2, as trec_eval.
+    """
+    gain = sum(1 / math.log2(place + 1) for place, hit in enumerate(relevant[:DEPTH], 1) if hit)
+    return gain / sum(1 / math.log2(place + 1) for place in range(1, min(gold, DEPTH) + 1))
+
+
+def _mean(values: Iterable[float]) -> float:
+    return statistics.fmean(values)
