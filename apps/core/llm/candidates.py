@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from operator import attrgetter, mul
 
-from apps.core.domain.models import Hit
+from apps.core.domain.models import Hit, Passage
 from apps.core.text.answers import Span, fitting, is_typed
-from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
+from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems, terms
 from apps.core.text.questions import Question
 from apps.core.text.sentences import split
 from apps.core.text.tokens import stems
@@ -20,7 +20,8 @@ from apps.core.text.tokens import stems
 class Features:
     """What speaks for a sentence; shares are 0..1, switches 0 or 1.
 
-    own: weighted share of the question's terms in the sentence.
+    own: weighted share of the question's terms in the sentence or the passage's title, which a
+        sentence seldom repeats.
     around: the share that only its two neighbours and the heading above it add.
     words: share of the question's whole words in the sentence.
     score: the passage's score as a share of the best one.
@@ -89,7 +90,7 @@ HEADING_REACH = 5
 
 def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
-    cut = [_Cut.of(hit.passage.text) for hit in hits]
+    cut = [_Cut.of(hit.passage) for hit in hits]
     rarity = Rarity.over(bag for one in cut for bag in one.bags)
     words = frozenset(stems(question.content))
     asked = _Asked(question, words, rarity.wanted(of_stems(words)))
@@ -114,13 +115,15 @@ class _Cut:
     texts: list[str]
     words: list[frozenset[str]]
     bags: list[Terms]
+    title: Terms
 
     @classmethod
-    def of(cls, text: str) -> _Cut:
-        spans = split(text)
-        texts = [text[start:end] for start, end in spans]
+    def of(cls, passage: Passage) -> _Cut:
+        spans = split(passage.text)
+        texts = [passage.text[start:end] for start, end in spans]
         words = [frozenset(stems(one)) for one in texts]
-        return cls(spans, texts, words, [of_stems(one) for one in words])
+        bags = [of_stems(one) for one in words]
+        return cls(spans, texts, words, bags, terms(passage.title))
 
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
@@ -144,8 +147,8 @@ class _Asked:
 def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
     for place, (start, end) in enumerate(cut.spans):
         text, bag = cut.texts[place], cut.bags[place]
-        own = asked.wanted.recall(bag)
-        near = asked.wanted.recall(bag | cut.around(place))
+        own = asked.wanted.recall(bag | cut.title)
+        near = asked.wanted.recall(bag | cut.title | cut.around(place))
         spans = tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0

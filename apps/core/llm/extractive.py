@@ -111,7 +111,7 @@ def extract(
         tuple(DraftSentence(one.text, (Support(one.hit, one.start, one.end),)) for one in chosen),
         asked.answer_type,
         short,
-        *_support(asked, best, found),
+        *_support(asked, best, found, title=hits[best.hit].passage.title),
         None if best.features.typed == 0 else best.features.typed > 0,
         foreign,
     )
@@ -136,14 +136,16 @@ def _marks(citations: Sequence[Support]) -> str:
     return "".join(f"[{one.hit_index + 1}]" for one in citations)
 
 
-def _support(asked: Question, best: Candidate, found: Sequence[Candidate]) -> tuple[float, int]:
-    """What the best sentence and its surroundings hold of the question's core."""
+def _support(
+    asked: Question, best: Candidate, found: Sequence[Candidate], *, title: str
+) -> tuple[float, int]:
+    """What the best sentence and its surroundings hold of the question, or of its core."""
     full = best.features.own + best.features.around
     core, content = terms(asked.core), terms(asked.content)
     if core == content:
         return full, len(content)
-    near = [one for one in found if one.hit == best.hit and abs(one.place - best.place) <= 1]
-    held = core.intersection(*[frozenset().union(*(terms(one.text) for one in near))])
+    near = (one.text for one in found if one.hit == best.hit and abs(one.place - best.place) <= 1)
+    held = core & terms("\n".join([title, *near]))
     return max(full, len(held) / max(1, len(core))), len(core)
 
 

@@ -36,8 +36,8 @@ KOREAN_PERSON = re.compile(
     rf"(?=(?:은|는|이|가|을|를|의|와|과|에게|께서|씨|도|에|로|\s?(?:{TITLES})|[,·(）)]|\s|$))"
 )
 LATIN_NAME = re.compile(
-    r"(?<![A-Za-z])[A-ZÀ-Þ][\w'’.-]*"
-    r"(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][\w'’.-]*)*"
+    r"(?<![A-Za-z])[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*"
+    r"(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*)*"
 )
 KOREAN_PLACE = re.compile(
     r"[가-힣A-Za-z]{1,10}(?:시|도|군|구|읍|면|동|리|국|주|현|성|역|공항|대학교?|학교|병원|교회|성당|궁|산|강|섬"

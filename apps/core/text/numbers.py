@@ -38,7 +38,7 @@ MULTIPLIERS = {
     "hundred": 10**2,
 }
 UNIT_WORDS: dict[str, str] = {
-    "%": "% 퍼센트 프로 percent|per cent",
+    "%": "% 퍼센트 프로 percent per|cent",
     "%p": "%p %포인트 퍼센트포인트 percentage|points percentage|point",
     "year": "년 연도 년도 years year yrs yr",
     "months": "개월 달 months",

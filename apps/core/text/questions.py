@@ -129,7 +129,7 @@ ENGLISH_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "time",
     ),
     (
-        rf"{ASKED}who(?:m|se|'s)?\b|\bwho(?:m|se)?\W*$|\bwhich (?:person|man|woman|king|president)\b",
+        rf"{ASKED}who(?:m|se|'s)?\b|\bwho(?:m|se)?\W*$|\bwhich (?:person|man|woman|king)\b",
         "person",
     ),
     (
