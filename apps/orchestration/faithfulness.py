@@ -62,7 +62,7 @@ class Evidence:
     @cached_property
     def bags(self) -> list[Terms]:
         """Terms of each sentence."""
-        return [terms(self.text[start:end]) for start, end in self.spans]
+        return [claim_terms(self.text[start:end]) for start, end in self.spans]
 
     @cached_property
     def title_terms(self) -> Terms:
@@ -72,7 +72,7 @@ class Evidence:
     @cached_property
     def rarity(self) -> Rarity:
         """How rare a term is among the sentences."""
-        return Rarity.over(self.bags)
+        return Rarity.over(self.bags, unseen=1)
 
     @cached_property
     def flat(self) -> tuple[str, list[int]]:
@@ -88,7 +88,7 @@ class _Sought:
     """The terms of a claim, weighed by one passage, and which of its sentences hold them."""
 
     def __init__(self, claim: str, evidence: Evidence) -> None:
-        sought = terms(claim)
+        sought = claim_terms(claim)
         self._wanted = evidence.rarity.wanted(sought)
         self._title = sought & evidence.title_terms
         self._held = [sought & bag for bag in evidence.bags]
@@ -123,13 +123,24 @@ def judge(claim: str, evidence: Evidence, *, cited: bool = True) -> Judgement:
     )
 
 
+def claim_terms(text: str) -> Terms:
+    """`terms` with each number as its value, so that "1,000" and "1000" are one term."""
+    words, values_of, before = "", [], 0
+    for number in quantities(text):
+        words += f"{text[before : number.start]} "
+        before = max(before, number.end)
+        values_of.append(f"#{number.value}")
+    return terms(words + text[before:]).union(values_of)
+
+
 def _across_languages(claim: str, evidence: Evidence, windows: list[range]) -> Judgement:
     numbers, latin = quantities(claim), names(claim)
     for run in windows:
         start, end = evidence.bounds(run)
         text = evidence.text[start:end]
         known = values(text)
-        anchored = all(holds(number, known) for number in numbers)
+        # Counters are words of their language ("46곳", "46 stations"); the value must be there.
+        anchored = all((number.value, "*") in known for number in numbers)
         if (numbers or latin) and anchored and not foreign_names(claim, text):
             return Judgement(SUPPORTED, start, end, ())
     return Judgement(0.0, *evidence.bounds(windows[0]), ())

@@ -47,16 +47,21 @@ def pairs(stem: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rarity:
-    """Inverse document frequency of terms over some texts; an unseen term weighs the most."""
+    """Inverse document frequency of terms over some texts.
+
+    An unseen term weighs as much as one seen `unseen` times: 0 makes what is missing expensive,
+    1 treats a missing word like any rare one, as another word for the same thing may be there.
+    """
 
     frequency: Counter[str]
     texts: int
+    unseen: int = 0
 
     @classmethod
-    def over(cls, texts: Iterable[Collection[str]]) -> Rarity:
+    def over(cls, texts: Iterable[Collection[str]], *, unseen: int = 0) -> Rarity:
         """Count in how many of `texts` (sets of terms) each term occurs."""
         sets = [frozenset(text) for text in texts]
-        return cls(Counter(term for text in sets for term in text), len(sets))
+        return cls(Counter(term for text in sets for term in text), len(sets), unseen)
 
     def weight(self, term: str) -> float:
         """The BM25 form, ln(1 + (N - n + .5) / (n + .5)), never negative.
@@ -64,7 +69,7 @@ class Rarity:
         Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and
         Beyond", with the +1 of Lucene's BM25Similarity.
         """
-        seen = self.frequency.get(term, 0)
+        seen = self.frequency.get(term, self.unseen)
         return math.log(1 + (self.texts - seen + 0.5) / (seen + 0.5))
 
     def wanted(self, sought: Terms) -> Wanted:
