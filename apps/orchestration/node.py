@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from apps.core.domain.flags import Flag
-from apps.core.domain.models import SearchQuery, SearchResult
+from apps.core.domain.models import AnswerRecord, SearchQuery, SearchResult
 from apps.core.domain.ports import Clock
+from apps.orchestration.events import FromNode
 from apps.orchestration.models import ModelChain
 from apps.orchestration.state import AnswerState, Update
 
@@ -28,10 +29,12 @@ class RunContext:
 
     search: finds passages.
     models: the configured chat models in fallback order; empty when there is none.
-    emit: hands one event to the caller's stream; does nothing for a plain answer.
-    streaming: whether text that was emitted cannot be taken back.
-    may_emit_text: False while a later node may still replace the draft.
+    recall: the last good answer to this question by the same rights, maybe from an older index.
+    emit: hands one event to whoever listens to the run.
     deadline: when the request's time ends, in `clock.monotonic()` seconds.
+    may_emit_text: False for a plain answer, and while a later node may still replace the draft;
+        text that was emitted cannot be taken back.
+    max_cost_usd: what the models may cost for this request; None does not limit.
     """
 
     search: Callable[[SearchQuery], Awaitable[SearchResult]]
@@ -39,9 +42,10 @@ class RunContext:
     clock: Clock
     rng: random.Random
     deadline: float
-    emit: Callable[[str, object], None]
-    streaming: bool = False
-    may_emit_text: bool = True
+    emit: Callable[[FromNode], None]
+    recall: Callable[[], Awaitable[AnswerRecord | None]]
+    may_emit_text: bool = False
+    max_cost_usd: float | None = None
 
     def time_left_s(self) -> float:
         """Seconds until the deadline, never negative."""
@@ -50,10 +54,16 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step of the walk; `flag` None means always on."""
+    """One step of the walk.
+
+    flag: None means always on.
+    attempts: how often a retryable failure is tried at all.
+    replaces_draft: whether it may replace the draft, so that `compose` must not emit text.
+    """
 
     name: str
     run: Run
     flag: Flag | None = None
     timeout_s: float = 10.0
     attempts: int = 1
+    replaces_draft: bool = False

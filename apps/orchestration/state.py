@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Annotated, TypedDict
 
 from apps.core.domain.flags import FlagDecision
@@ -30,11 +31,17 @@ def add_usage(left: Usage, right: Usage) -> Usage:
     return left.plus(right)
 
 
+def merge(left: Mapping[str, object], right: Mapping[str, object]) -> dict[str, object]:
+    """Join two records; what was written later wins."""
+    return {**left, **right}
+
+
 class AnswerState(TypedDict):
     """Each key with its writer in brackets. Every key is present from the start of a run."""
 
     # [pipeline] what was asked
     question: str
+    language_wanted: Language | None
     mode: AnswerMode
     top_k: int
     filters: Filters
@@ -50,8 +57,12 @@ class AnswerState(TypedDict):
     hits: tuple[Hit, ...]
     signals: SearchSignals
     index_version: str
-    # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first
+    # [compose, debate_mode] the draft: sentences that end in [n], n = place in `hits`, 1 is first;
+    # empty = nothing to say. The preface is a fixed message that stands before it, the prior how
+    # probable it was, before writing, that the passages answer.
     draft: str
+    preface: str
+    prior: float
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None
@@ -65,6 +76,7 @@ class AnswerState(TypedDict):
     degraded: Annotated[list[str], keep_first]
     nodes: Annotated[list[str], operator.add]
     usage: Annotated[Usage, add_usage]
+    trace: Annotated[dict[str, object], merge]
 
 
 class Update(TypedDict, total=False):
@@ -78,6 +90,8 @@ class Update(TypedDict, total=False):
     signals: SearchSignals
     index_version: str
     draft: str
+    preface: str
+    prior: float
     answer_origin: AnswerOrigin
     served_by: ServedBy
     model: str | None
@@ -89,3 +103,4 @@ class Update(TypedDict, total=False):
     degraded: list[str]
     nodes: list[str]
     usage: Usage
+    trace: dict[str, object]

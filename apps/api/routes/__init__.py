@@ -1,1 +1,1 @@
-"""One file for each family of paths."""
+"""One file a topic; every route is declared with `operation`."""

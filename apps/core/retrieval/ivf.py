@@ -42,7 +42,7 @@ class InvertedFile:
         """Rows that are probably near, more than `limit` when there are so many."""
         import faiss  # noqa: PLC0415
 
-        probes = max(8, int(self.cells * PROBED_SHARE))
+        probes = max(16, int(self.cells * PROBED_SHARE))
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = probes
         selector = _selector(allowed)  # named, because the parameters do not keep it alive

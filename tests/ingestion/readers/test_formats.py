@@ -176,6 +176,15 @@ def test_jsonl_gives_a_document_a_line_with_its_fields() -> None:
     assert (second.meta.source_url, second.meta.category) == ("https://a.b", ("ai", "rag"))
 
 
+def test_jsonl_without_texts_is_a_table() -> None:
+    """Records become paragraphs of one document: question over answer, or `column: value`."""
+    faq = '{"question":"언제 여나요?","answer":"9시에 엽니다."}\n{"question":"어디?","answer":"서울."}'
+    assert read("jsonl", faq).text == "언제 여나요?\n9시에 엽니다.\n\n어디?\n서울."
+    assert (
+        read("jsonl", '{"이름":"김","나이":3,"표":["a","b"]}').text == "이름: 김; 나이: 3; 표: a, b"
+    )
+
+
 @pytest.mark.parametrize("line", ["[1]", "{", '{"id":1}', '{"text":5}'])
 def test_jsonl_names_the_line_that_it_cannot_use(line: str) -> None:
     """Nothing is dropped silently."""

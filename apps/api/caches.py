@@ -1,0 +1,89 @@
+"""What is kept from earlier requests, emptied together: found passages and finished answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from apps.api.ports import RedisState
+from apps.core.cache import Cache
+from apps.core.domain.models import SearchQuery, SearchResult
+from apps.core.retrieval.search import Search
+
+Bump = Callable[[], Awaitable[None]]
+
+
+class RenewableSearch:
+    """A search that can be replaced by a fresh one, which remembers no result."""
+
+    def __init__(self, opening: Callable[[], Search]) -> None:
+        self._opening = opening
+        self._search = opening()
+
+    @property
+    def version(self) -> str | None:
+        """The open version's id; None while none is open."""
+        return self._search.version
+
+    @property
+    def passages(self) -> int:
+        """How many it holds."""
+        return self._search.passages
+
+    @property
+    def vectors(self) -> int:
+        """How many of them have a vector."""
+        return self._search.vectors
+
+    @property
+    def refused(self) -> str | None:
+        """Why the newest version is not served; None when it is."""
+        return self._search.refused
+
+    async def search(self, query: SearchQuery) -> SearchResult:
+        """Find the best passages; see `Search`."""
+        return await self._search.search(query)
+
+    def refresh(self) -> bool:
+        """Follow the newest version; see `Search`."""
+        return self._search.refresh()
+
+    async def renew(self) -> None:
+        """Forget every result; running searches end on the old one."""
+        fresh = self._opening()
+        await asyncio.to_thread(fresh.refresh)
+        self._search = fresh
+
+
+class Caches:
+    """The administration of both.
+
+    Args:
+        cache: of answers, in this process and in Redis.
+        search: remembers results by index version.
+    """
+
+    def __init__(self, cache: Cache, search: RenewableSearch) -> None:
+        self.cache = cache
+        self._search = search
+        self._bump: Bump | None = None
+
+    def shared(self, bump: Bump) -> None:
+        """From now on, tell the other workers of a clear through `bump`."""
+        self._bump = bump
+
+    async def redis_state(self) -> RedisState:
+        """Whether the second level takes part."""
+        return await self.cache.redis_state()
+
+    def stats(self) -> Mapping[str, object]:
+        """What was counted since the start of this process."""
+        return self.cache.stats()
+
+    async def clear(self, prefix: str = "") -> int:
+        """Forget answers whose key begins so, here and in the other workers, and all results."""
+        cleared = await self.cache.clear(prefix)
+        await self._search.renew()
+        if self._bump is not None:
+            await self._bump()
+        return cleared

@@ -1,0 +1,32 @@
+"""A route whose function takes nothing but the request.
+
+FastAPI's resolver costs about 60 µs a request, a third of a whole search. Our functions read
+their bodies themselves, so a route needs only its admission and then its function. The OpenAPI
+page is made from the declaration as for any other route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+class DirectRoute(APIRoute):
+    """Calls the route's dependencies in order, then its function, each with the request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What FastAPI asks a custom route class for."""
+        endpoint = self.endpoint
+        before = [each.dependency for each in self.dependencies if each.dependency is not None]
+
+        async def handle(request: Request) -> Response:
+            for admission in before:
+                await admission(request)
+            response: Response = await endpoint(request)
+            return response
+
+        return handle

@@ -1,0 +1,87 @@
+"""Idempotency-Key: the same key and body have one result for 24 hours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from apps.api.admission import caller_of
+from apps.api.ports import Once, Remembered, Ticket
+from apps.api.render import JSON_TYPE
+from apps.api.services import services_of
+from apps.core.errors import UserFailure
+
+MAX_KEY_CHARS = 255
+LOCAL_CALLER = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that is ours until it is kept or dropped, unless there is an earlier result."""
+
+    once: Once
+    ticket: Ticket
+    earlier: Remembered | None
+
+    async def keep(self, status: int, body: bytes) -> None:
+        """Remember the result; a failure of ours may be tried again instead."""
+        if status >= 500:
+            await self.drop()
+        else:
+            await self.once.finish(self.ticket, status=status, body=body)
+
+    async def drop(self) -> None:
+        """Forget the claim."""
+        await self.once.abandon(self.ticket)
+
+
+async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
+    """Claim the request's key; None when it has none.
+
+    Raises:
+        BusinessFailure: the key was used with another body, or its request still runs.
+        UserFailure: the key is empty or too long.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_CHARS:
+        raise UserFailure(f"Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters.")
+    services = services_of(request)
+    once = (await services.stores.get()).once
+    caller = caller_of(request).key_id or LOCAL_CALLER
+    ticket = Ticket(caller, route, key, services.clock.now())
+    earlier = await once.begin(ticket, body_sha256=hashlib.sha256(raw).hexdigest())
+    return Claim(once, ticket, earlier)
+
+
+async def once_only(
+    request: Request, route: str, raw: bytes, produce: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Produce the response, or give the one that the same request got before."""
+    claimed = await claim(request, route, raw=raw)
+    if claimed is None:
+        return await produce()
+    if claimed.earlier is not None:
+        return remembered(claimed.earlier)
+    try:
+        response = await produce()
+    except BaseException:
+        await claimed.drop()
+        raise
+    await claimed.keep(response.status_code, bytes(response.body))
+    return response
+
+
+def remembered(earlier: Remembered) -> Response:
+    """An earlier result, marked as such."""
+    return Response(
+        earlier.body,
+        status_code=earlier.status,
+        media_type=JSON_TYPE,
+        headers={"Idempotent-Replayed": "true"},
+    )

@@ -1,0 +1,1 @@
+"""Pages and their assets, served by us so that they work without a network."""

@@ -1,0 +1,183 @@
+"""The lifespan: the port opens at once, the rest loads behind it and closes in reverse.
+
+Order: index (a search needs nothing else), then SQL with the keys, then ingestion, then the
+answerer with LangGraph and the models. Imports that cost more than 0.1 s happen in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from apps.api.caches import Caches, RenewableSearch
+from apps.api.ratelimit import Limiter
+from apps.api.runs import Runs
+from apps.api.services import Part, Services
+from apps.api.usage import UsageCounter
+from apps.core import wiring
+from apps.core.domain.ports import Embedder
+from apps.core.errors import DtRagError, SystemFailure
+from apps.core.settings import Settings
+
+if TYPE_CHECKING:
+    from apps.api.sql import Sql
+    from apps.ingestion.service import Ingestion
+    from apps.orchestration.pipeline import AnswerPipeline
+
+T = TypeVar("T")
+FOLLOW_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything that the routes use, from now until the end of the process."""
+    wiring.configure_logs(settings)
+    async with AsyncExitStack() as closing:
+        loader = Loader(settings, closing)
+        loading = asyncio.create_task(loader.run())
+        try:
+            yield loader.services
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+
+
+class Loader:
+    """Makes the services and fills their parts in the background."""
+
+    def __init__(self, settings: Settings, closing: AsyncExitStack) -> None:
+        clock = wiring.SystemClock()
+        self.settings = settings
+        self.closing = closing
+        self.clock = clock
+        self.generations = Generations()
+        self.usage = UsageCounter()
+        self.embedder: Embedder | None = wiring.open_embedder(settings)
+        self.search = RenewableSearch(partial(wiring.open_search, settings, embedder=self.embedder))
+        cache = wiring.open_cache(settings, clock=clock, generation=self.generations)
+        closing.push_async_callback(cache.close)
+        self.caches = Caches(cache, self.search)
+        self.services = Services(
+            settings=settings,
+            clock=clock,
+            started_s=clock.monotonic(),
+            searcher=self.search,
+            index=self.search,
+            cache=self.caches,
+            limiter=Limiter(clock),
+            runs=Runs(clock),
+            usage=self.usage,
+            stores=Part("database"),
+            intake=Part("ingestion"),
+            answerer=Part("answerer"),
+        )
+
+    async def run(self) -> None:
+        """Load everything, then keep what must be kept going until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_index())
+            group.create_task(self._warm_embedder())
+            group.create_task(self._load(group))
+
+    async def _load(self, group: asyncio.TaskGroup) -> None:
+        services = self.services
+        sql = await loaded(services.stores, self._open_sql)
+        for key_id, used in (await sql.used_today()).items():
+            services.limiter.used_today(key_id, used)
+        group.create_task(self.usage.write_forever(sql.count_use))
+        group.create_task(self._ingest(sql))
+        await loaded(services.answerer, partial(self._open_answerer, sql))
+        log.info("service.loaded", after_s=round(self.clock.monotonic() - services.started_s, 2))
+
+    async def _ingest(self, sql: Sql) -> None:
+        intake = await loaded(self.services.intake, partial(self._open_intake, sql))
+        await kept_going("ingestion", intake.run_forever)
+
+    async def _open_sql(self) -> Sql:
+        module = await asyncio.to_thread(importlib.import_module, "apps.api.sql")
+        sql: Sql = await module.Sql.open(self.settings, self.clock)
+        self.closing.push_async_callback(sql.close)
+        self.generations.source = sql.generation
+        self.caches.shared(sql.bump_cache)
+        return sql
+
+    async def _open_intake(self, sql: Sql) -> Ingestion:
+        module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")
+        intake: Ingestion = module.open_ingestion(
+            self.settings, storage=sql.storage, embedder=self.embedder, clock=self.clock
+        )
+        return intake
+
+    async def _open_answerer(self, sql: Sql) -> AnswerPipeline:
+        module = await asyncio.to_thread(importlib.import_module, "apps.orchestration.wiring")
+        answerer: AnswerPipeline = await asyncio.to_thread(
+            module.open_pipeline,
+            self.settings,
+            search=self.search,
+            cache=self.caches.cache,
+            record=sql.record,
+            clock=self.clock,
+        )
+        return answerer
+
+    async def _follow_index(self) -> None:
+        while True:
+            # In a thread: a new version is verified before it is served.
+            await asyncio.to_thread(self.search.refresh)
+            await asyncio.sleep(FOLLOW_S)
+
+    async def _warm_embedder(self) -> None:
+        if self.embedder is None:
+            return
+        try:
+            await asyncio.to_thread(self.embedder.queries, ["warm"])
+        except DtRagError as error:
+            log.warning("embedder.not_ready", error=error.detail)
+
+
+class Generations:
+    """The cache's generation: 0 until SQL can tell."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], int] | None = None
+
+    def __call__(self, region: str) -> int:
+        """One for all regions, because a clear is rare."""
+        return 0 if self.source is None else self.source()
+
+
+async def loaded(part: Part[Any], step: Callable[[], Awaitable[T]]) -> T:
+    """Take `step` until it succeeds; meanwhile the part tells why it does not."""
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            value = await step()
+        except DtRagError as error:
+            log.warning("part.failed", part=part.name, error=error.detail)
+            part.fail(error)
+        except Exception:
+            log.exception("part.failed", part=part.name)
+            part.fail(SystemFailure(f"The {part.name} cannot be loaded; see the log."))
+        else:
+            part.succeed(value)
+            return value
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def kept_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do endless work; start it again when it fails."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("work.failed", work=name)
+        await asyncio.sleep(FIRST_PAUSE_S)

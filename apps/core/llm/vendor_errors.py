@@ -1,0 +1,69 @@
+"""Providers' exceptions into our error tree, once, at the door.
+
+Vendors are recognised by the names of their classes and by their HTTP status, so no SDK is
+imported here. Their messages are not passed on: they may quote the prompt.
+"""
+
+from __future__ import annotations
+
+import re
+
+from apps.core.errors import BadReply, PromptTooLong, ProviderBusy, ProviderFailure
+
+DEFAULT_PAUSE_S = 30.0
+RETRY_DELAY = re.compile(r"retryDelay\W{1,6}(\d+(?:\.\d+)?)s")
+KEY_REFUSED = re.compile(r"API[_ ]key[_ ](?:not valid|invalid|expired)", re.IGNORECASE)
+TOO_LONG = re.compile(r"maximum (?:number of tokens|context length)|token limit", re.IGNORECASE)
+
+TIMEOUTS = frozenset({"TimeoutError", "TimeoutException", "Timeout", "ModelTimeoutError"})
+LOST_LIST = """
+ConnectionError TransportError APIConnectionError ModelConnectionError ServiceUnavailable RetryError
+"""
+LOST = frozenset(LOST_LIST.split())
+UNREADABLE = frozenset({"JSONDecodeError", "UnknownApiResponseError", "ParseError"})
+
+
+def translate(error: Exception, model: str) -> ProviderFailure:
+    """Name what went wrong with `model`; the result is to be raised from `error`."""
+    if isinstance(error, ProviderFailure):
+        return error
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    if "ContextOverflowError" in kinds or TOO_LONG.search(text):
+        return PromptTooLong(f"The prompt is longer than {model} takes.")
+    if kinds & TIMEOUTS:
+        return ProviderBusy(f"{model} did not answer in time.", retry_after_s=DEFAULT_PAUSE_S)
+    if kinds & UNREADABLE:
+        return BadReply(f"{model} sent something that is not valid JSON.")
+    return _by_status(_status(error), model, text) or _unknown(error, kinds, model)
+
+
+def _by_status(status: int | None, model: str, text: str) -> ProviderFailure | None:
+    if status == 429:
+        found = RETRY_DELAY.search(text)
+        pause_s = float(found[1]) if found else DEFAULT_PAUSE_S
+        return ProviderBusy(f"{model} limits our calls.", retry_after_s=pause_s)
+    if status is not None and status >= 500:
+        return ProviderBusy(f"{model} is overloaded or failing (HTTP {status}).")
+    if status in (401, 403) or KEY_REFUSED.search(text):
+        return ProviderFailure(f"{model} refused the key.")
+    if status is not None and status >= 400:
+        return ProviderFailure(f"{model} refused the request (HTTP {status}).")
+    return None
+
+
+def _unknown(error: Exception, kinds: set[str], model: str) -> ProviderFailure:
+    if kinds & LOST:
+        return ProviderBusy(f"The connection to {model} was lost.")
+    return ProviderFailure(f"{model} failed ({type(error).__name__}).")
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an SDK's exception, or what caused it, carries."""
+    while error is not None:
+        for name in ("status_code", "code"):
+            value = getattr(error, name, None)
+            if isinstance(value, int):
+                return value
+        error = error.__cause__
+    return None

@@ -1,0 +1,98 @@
+"""Core services from the settings, for the server and the command line alike.
+
+Importing this module must stay cheap: a search may be asked for within two seconds of the
+process's start, so nothing here imports SQLAlchemy, LangGraph or a provider's kit.
+"""
+
+from __future__ import annotations
+
+import time
+
+from apps.core.cache import Cache, Generation
+from apps.core.domain.ports import Clock, Embedder
+from apps.core.llm.embed import embedder
+from apps.core.retrieval.options import SearchOptions
+from apps.core.retrieval.search import Search
+from apps.core.settings import Settings
+from apps.core.telemetry import logs
+from apps.core.text import pii
+
+HYBRID_FLAG = "hybrid_search"
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+
+def configure_logs(settings: Settings) -> None:
+    """Set up logging: JSON in production, lines for people elsewhere, masked in both."""
+    logs.configure(settings.LOG_LEVEL, json=settings.ENVIRONMENT == "production", mask=pii.mask)
+
+
+def hybrid(settings: Settings) -> bool:
+    """Whether a search that names no mode uses vectors: asked for somewhere and vetoed nowhere."""
+    words = (settings.USE_HYBRID_SEARCH, settings.features.get(HYBRID_FLAG, "auto"))
+    return "true" in words and "false" not in words
+
+
+def search_options(settings: Settings, *, hybrid: bool) -> SearchOptions:
+    """What an operator chose about searching."""
+    return SearchOptions(
+        hybrid=hybrid,
+        fusion=settings.DTRAG_FUSION,
+        dense_weight=_dense_weight(settings),
+        rerank=settings.USE_RERANKER == "true",
+        faiss_above=settings.DTRAG_FAISS_ABOVE,
+    )
+
+
+def _dense_weight(settings: Settings) -> float:
+    if settings.DTRAG_DENSE_WEIGHT is not None:
+        return settings.DTRAG_DENSE_WEIGHT
+    if settings.DTRAG_LEXICAL_WEIGHT is not None:
+        return 1 - settings.DTRAG_LEXICAL_WEIGHT
+    return SearchOptions().dense_weight
+
+
+def open_embedder(settings: Settings) -> Embedder | None:
+    """The embedder that DTRAG_EMBEDDER names; its model is loaded by its first text.
+
+    Raises:
+        Unprocessable: the name is unknown, or its package is missing.
+    """
+    return embedder(settings.DTRAG_EMBEDDER)
+
+
+def open_search(settings: Settings, *, embedder: Embedder | None = None) -> Search:
+    """The search over the newest index version; opens it with its first query or `refresh`.
+
+    Args:
+        settings: where the index lives and how it is searched.
+        embedder: the one that DTRAG_EMBEDDER names when absent.
+    """
+    return Search(
+        settings.artifacts_dir,
+        embedder=embedder or open_embedder(settings),
+        options=search_options(settings, hybrid=hybrid(settings)),
+    )
+
+
+def open_cache(
+    settings: Settings, *, clock: Clock, generation: Generation = lambda _region: 0
+) -> Cache:
+    """The cache that the settings describe; connects to nothing yet.
+
+    Args:
+        settings: its bounds, and Redis.
+        clock: when entries end.
+        generation: see `Cache`; a raised one empties a region in every process.
+    """
+    return Cache.open(settings, clock=clock, generation=generation)

@@ -1,0 +1,49 @@
+"""Under which names an answer is remembered: everything that it depends on, as one digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+
+from apps.core.domain.models import AnswerRequest
+from apps.orchestration.nodes.understand import normal_form
+from apps.orchestration.prompts import FINGERPRINT
+
+
+def answer_key(
+    request: AnswerRequest, on: Collection[str], *, models: Sequence[str], version: str
+) -> str | None:
+    """Name the answer to this very question now; None when the history has a say in it.
+
+    Args:
+        request: who asks what, and how.
+        on: keys of the flags that are on.
+        models: names in fallback order.
+        version: of the index.
+    """
+    if request.history:
+        return None
+    return "answer:" + _digest(*_asked(request, on), list(models), version, FINGERPRINT)
+
+
+def recall_key(request: AnswerRequest, on: Collection[str]) -> str | None:
+    """The same without index, models and wording; tenant and filters still decide who may see it."""
+    return None if request.history else "recall:" + _digest(*_asked(request, on))
+
+
+def _asked(request: AnswerRequest, on: Collection[str]) -> list[object]:
+    return [
+        request.caller.tenant,
+        normal_form(request.question).casefold(),
+        request.mode,
+        request.top_k,
+        asdict(request.filters),
+        request.language,
+        sorted(on),
+    ]
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

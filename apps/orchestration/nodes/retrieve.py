@@ -1,0 +1,28 @@
+"""Find the passages that the answer may use."""
+
+from __future__ import annotations
+
+from apps.core.domain.models import SearchQuery
+from apps.orchestration.events import Found
+from apps.orchestration.node import Node, RunContext
+from apps.orchestration.state import AnswerState, Update
+
+
+async def run(state: AnswerState, ctx: RunContext) -> Update:
+    """Write `hits`, `signals` and `index_version`; small talk needs none."""
+    if state["smalltalk"]:
+        return {}
+    query = state["search"] or SearchQuery(
+        state["question"], top_k=state["top_k"], filters=state["filters"]
+    )
+    found = await ctx.search(query)
+    ctx.emit(Found(found.hits, found.index_version))
+    return {
+        "hits": found.hits,
+        "signals": found.signals,
+        "index_version": found.index_version,
+        "degraded": list(found.degraded),
+    }
+
+
+NODE = Node(name="retrieve", run=run)

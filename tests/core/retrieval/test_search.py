@@ -1,0 +1,318 @@
+"""Searching: what is found, what degrades, what is cached, and which version answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apps.core.artifacts import versions
+from apps.core.domain.models import Filters, Hit, Passage, SearchQuery
+from apps.core.domain.ports import Embedder, FloatArray
+from apps.core.errors import IndexNotReady, NotFound, ProviderBusy
+from apps.core.retrieval.options import SearchOptions
+from apps.core.retrieval.search import Search
+from apps.ingestion import build
+from apps.ingestion.build import IndexRow
+from tests.fakes.embedder import HashedEmbedder
+from tests.fakes.passages import SMALL, passage
+
+NOON = 1_700_000_000.0
+Open = Callable[..., Search]
+
+
+def publish(root: Path, passages: Sequence[Passage], embedder: Embedder | None = None) -> str:
+    """Publish all of `passages` as the only ones."""
+    vectors: Sequence[FloatArray | None] = [None] * len(passages)
+    if embedder:
+        vectors = list(embedder.passages([each.text for each in passages]))
+    added = [IndexRow(each, vector) for each, vector in zip(passages, vectors, strict=True)]
+    name = embedder.id if embedder else None
+    return build.publish(root, added=added, embedder_id=name, full=True, now=NOON)
+
+
+def opened(root: Path, embedder: Embedder | None = None, **options: object) -> Search:
+    """A search over `root`."""
+    return Search(root, embedder=embedder, options=SearchOptions(**options))  # type: ignore[arg-type]
+
+
+async def ids(search: Search, text: str, **wishes: object) -> list[str]:
+    """Documents found for `text`."""
+    result = await search.search(SearchQuery(text, **wishes))  # type: ignore[arg-type]
+    return [hit.passage.doc_id for hit in result.hits]
+
+
+async def test_the_words_of_a_question_find_its_passage(tmp_path: Path) -> None:
+    """Korean with particles, Latin words, titles and English find their passage first."""
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    assert (await ids(search, "기준금리는 누가 결정하나요?"))[0] == "bank"
+    assert (await ids(search, "useEffect가 언제 실행돼?"))[0] == "react"
+    assert (await ids(search, "Is corporal punishment banned?"))[0] == "school"
+    assert await ids(search, "zzz") == []
+    assert await ids(search, "...") == []
+
+
+async def test_hits_carry_scores_and_signals(tmp_path: Path) -> None:
+    """Scores are sorted in 0..1, the legs are named, and the signals say what they felt."""
+    embedder = HashedEmbedder()
+    publish(tmp_path, SMALL, embedder)
+    result = await opened(tmp_path, embedder).search(
+        SearchQuery("한강은 서울을 지나 어디로 흐르나")
+    )
+    scores = [hit.score for hit in result.hits]
+    assert result.mode == "hybrid"
+    assert result.language == "ko"
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert result.hits[0].scores.lexical == 1
+    assert result.hits[0].scores.dense is not None
+    assert result.total_candidates >= len(result.hits)
+    assert result.signals.lexical_top >= result.signals.lexical_gap > 0
+    assert 0.3 < result.signals.coverage <= 1
+    assert result.signals.dense_top is not None
+    assert result.signals.agreement is not None
+
+
+async def test_modes_use_the_legs_they_name(tmp_path: Path) -> None:
+    """A lexical search asks for no vector; a dense one finds what shares no word."""
+    embedder = HashedEmbedder()
+    publish(tmp_path, SMALL, embedder)
+    search = opened(tmp_path, embedder)
+    lexical = await search.search(SearchQuery("금리", mode="lexical"))
+    assert (lexical.mode, embedder.asked) == ("lexical", [])
+    dense = await search.search(SearchQuery("zzz", mode="dense"))
+    assert dense.mode == "dense"
+    assert len(dense.hits) == 5
+    assert all(hit.scores.lexical is None for hit in dense.hits)
+    assert (await search.search(SearchQuery("금리"))).mode == "hybrid"
+    assert (await opened(tmp_path, embedder, hybrid=False).search(SearchQuery("금리"))).mode == (
+        "lexical"
+    )
+
+
+async def test_a_missing_dense_leg_is_named(tmp_path: Path) -> None:
+    """Without vectors, with another embedder's, or with a dead one, words go on alone."""
+    embedder = HashedEmbedder()
+    publish(tmp_path / "bare", SMALL)
+    publish(tmp_path / "full", SMALL, embedder)
+    cases = [
+        (opened(tmp_path / "bare", embedder), None, ("dense",)),
+        (opened(tmp_path / "full", HashedEmbedder("fake:other")), None, ("dense",)),
+        (opened(tmp_path / "full"), "hybrid", ("dense",)),
+        (opened(tmp_path / "full"), "dense", ("dense",)),
+        (opened(tmp_path / "full"), None, ()),
+    ]
+    for search, mode, degraded in cases:
+        result = await search.search(SearchQuery("금리", mode=mode))  # type: ignore[arg-type]
+        assert (result.mode, result.degraded) == ("lexical", degraded)
+        assert result.hits[0].passage.doc_id == "bank"
+    search = opened(tmp_path / "full", embedder)
+    embedder.down = True
+    assert (await search.search(SearchQuery("금리"))).degraded == ("dense",)
+    embedder.down = False
+    again = await search.search(SearchQuery("금리"))
+    assert (again.degraded, again.cached) == ((), False)
+
+
+async def test_the_second_time_is_cached_until_the_version_changes(tmp_path: Path) -> None:
+    """Same query, same version: cached, and the question is embedded once for all options."""
+    embedder = HashedEmbedder()
+    publish(tmp_path, SMALL, embedder)
+    search = opened(tmp_path, embedder)
+    first = await search.search(SearchQuery("금리"))
+    before = len(embedder.asked)
+    second = await search.search(SearchQuery("금리"))
+    assert (first.cached, second.cached, second.hits) == (False, True, first.hits)
+    assert not (await search.search(SearchQuery("금리", top_k=2))).cached
+    assert len(embedder.asked) == before
+    publish(tmp_path, SMALL[:2], embedder)
+    third = await search.search(SearchQuery("금리"))
+    assert (third.cached, third.index_version != first.index_version) == (False, True)
+    assert not (await opened(tmp_path, cache_entries=0).search(SearchQuery("금리"))).cached
+
+
+async def test_min_score_and_top_k_cut_the_list(tmp_path: Path) -> None:
+    """Nothing below the wished score is returned, and no more than asked for."""
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    text = "한국은행 금리 한강 서울"
+    assert len(await ids(search, text)) == 2
+    assert await ids(search, text, min_score=0.9) == ["bank"]
+    assert await ids(search, text, top_k=1) == ["bank"]
+
+
+async def test_nothing_published_is_not_ready(tmp_path: Path) -> None:
+    """Before the first version a search fails with a reason, and an empty one finds nothing."""
+    search = opened(tmp_path)
+    assert not search.refresh()
+    assert (search.version, search.passages, search.passage("x")) == (None, 0, None)
+    with pytest.raises(IndexNotReady):
+        await search.search(SearchQuery("금리"))
+    version = publish(tmp_path, [])
+    assert await ids(search, "금리") == []
+    assert (search.version, search.passages, search.vectors) == (version, 0, 0)
+
+
+async def test_a_named_version_is_searched(tmp_path: Path) -> None:
+    """An older version answers when it is named, and an unknown one does not exist."""
+    old = publish(tmp_path, SMALL[:1])
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    assert await ids(search, "한국은행 한강", index=old) == ["river"]
+    assert sorted(await ids(search, "한국은행 한강")) == ["bank", "river"]
+    with pytest.raises(NotFound):
+        await search.search(SearchQuery("금리", index="../etc"))
+
+
+@pytest.mark.parametrize("name", ["index", "meta", "offsets", "columns", "lexical", "manifest"])
+async def test_a_damaged_version_is_refused_and_the_old_one_stays(
+    tmp_path: Path, name: str
+) -> None:
+    """Whatever file is damaged, it is named and the version before goes on answering."""
+    embedder = HashedEmbedder()
+    old = publish(tmp_path, SMALL[:2], embedder)
+    search = opened(tmp_path, embedder)
+    assert search.refresh()
+    new = publish(tmp_path, SMALL, embedder)
+    victim = next(
+        path
+        for path in sorted((tmp_path / new).rglob("*"))
+        if path.is_file()
+        and path.relative_to(tmp_path / new).as_posix().startswith(name)
+        and path.stat().st_size
+    )
+    body = bytearray(victim.read_bytes())
+    body[len(body) // 2] ^= 0x10
+    victim.write_bytes(bytes(body))
+    result = await search.search(SearchQuery("한국은행"))
+    assert result.index_version == old
+    assert search.refused is not None
+    assert victim.name in search.refused
+    cold = opened(tmp_path, embedder)
+    assert cold.refresh()
+    assert cold.version == old
+    versions.switch(tmp_path, old)
+    search.refresh()
+    assert search.refused is None
+
+
+async def test_a_query_keeps_its_version_when_it_is_replaced_and_removed(tmp_path: Path) -> None:
+    """An open version answers although its directory is gone."""
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    search.refresh()
+    held = search._open
+    assert held is not None
+    for _ in range(5):
+        publish(tmp_path, SMALL[:1])
+    search.refresh()
+    assert held.manifest.version not in versions.versions(tmp_path)
+    ranking = held.rank(SearchQuery("기준금리 결정"), question=None, use_lexical=True)
+    assert ranking.hits[0].passage.doc_id == "bank"
+
+
+class Reversed:
+    """A reranker that likes the last hit best, or is down."""
+
+    def __init__(self, *, down: bool = False) -> None:
+        self._down = down
+
+    async def rerank(self, question: str, hits: Sequence[Hit]) -> FloatArray:
+        if self._down:
+            raise ProviderBusy("down")
+        return np.arange(len(hits), dtype=np.float32) * 7 - 3
+
+
+async def test_a_reranker_has_the_last_word_and_may_be_down(tmp_path: Path) -> None:
+    """Its order and its scaled scores are returned; without it the fused order stays."""
+    publish(tmp_path, SMALL)
+    text = "한국은행 금리 한강 서울"
+    plain = await ids(opened(tmp_path), text)
+    options = SearchOptions(rerank=True)
+    search = Search(tmp_path, embedder=None, options=options, reranker=Reversed())
+    result = await search.search(SearchQuery(text))
+    assert [hit.passage.doc_id for hit in result.hits] == plain[::-1]
+    assert [hit.score for hit in result.hits] == [1.0, 0.0]
+    assert result.hits[0].scores.rerank == 1
+    assert await ids(search, text, rerank=False) == plain
+    down = Search(tmp_path, embedder=None, options=options, reranker=Reversed(down=True))
+    result = await down.search(SearchQuery(text))
+    assert (len(result.hits), result.degraded) == (2, ("rerank",))
+
+
+async def test_highlights_are_the_question_in_the_text(tmp_path: Path) -> None:
+    """Marked spans hold the question's words without their particles, borders included."""
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    for text, marked in [
+        ("기준금리를 결정한 곳", {"기준금리", "결정한"}),
+        ("when does useEffect run", {"useEffect"}),
+        ("schools", {"schools"}),
+    ]:
+        hit = (await search.search(SearchQuery(text, highlight=True))).hits[0]
+        assert {hit.passage.text[a:b] for a, b in hit.highlights} == marked
+
+
+NAMES = "가나다라"
+POOL = [
+    passage(
+        f"{kind}{number}",
+        "검색 공통 문장이다." if number % 2 else "search common words",
+        tags=(NAMES[number % 4],),
+        category=("ai", NAMES[number % 3]),
+        date=f"2024-01-{number + 1:02}" if number % 5 else None,
+    )
+    for number in range(12)
+    for kind in "pq"
+]
+FILTERS = st.builds(
+    Filters,
+    doc_ids=st.lists(st.sampled_from(["p1", "q2", "p3", "\ud800"]), max_size=2).map(tuple),
+    tags=st.lists(st.sampled_from([*NAMES, "없음"]), max_size=2).map(tuple),
+    canonical_in=st.lists(st.sampled_from([("ai",), ("ai", "가"), ("bi",), ()]), max_size=2).map(
+        tuple
+    ),
+    language=st.sampled_from([None, "ko", "en"]),
+    date_from=st.sampled_from([None, "2024-01-05"]),
+    date_to=st.sampled_from([None, "2024-01-08", "2023-01-01"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(FILTERS, st.sampled_from(["hybrid", "lexical", "dense"]))
+async def test_no_leg_leaks_past_a_filter(pool: Search, filters: Filters, mode: str) -> None:
+    """Exactly the admitted passages are found by each mode: none leaks and none is lost."""
+    from apps.core.retrieval.filters import admits
+
+    query = SearchQuery("검색 공통 search common", top_k=50, mode=mode, filters=filters)  # type: ignore[arg-type]
+    found = [hit.passage.doc_id for hit in (await pool.search(query)).hits]
+    assert sorted(found) == sorted(each.doc_id for each in POOL if admits(filters, each))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    """Twenty-four passages with every kind of field."""
+    root = tmp_path_factory.mktemp("pool")
+    embedder = HashedEmbedder()
+    publish(root, POOL, embedder)
+    return opened(root, embedder)
+
+
+async def test_the_filter_holds_when_a_leg_ignores_it(
+    pool: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leg that lets everything through is caught by the last look at each hit."""
+    from apps.core.retrieval.filters import RowSets
+    from apps.core.retrieval.lexical import LexicalLeg
+
+    monkeypatch.setattr(RowSets, "mask", lambda self, _: np.ones(self.rows, np.bool_))
+    monkeypatch.setattr(LexicalLeg, "_limits", lambda *_: [])
+    query = SearchQuery("검색 common words", top_k=50, filters=Filters(tags=("다",)))
+    result = await pool.search(query)
+    assert result.hits
+    assert {hit.passage.tags for hit in result.hits} == {("다",)}

@@ -1,0 +1,1 @@
+"""Small stand-ins for ports, used by tests of every room."""

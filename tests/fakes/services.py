@@ -1,0 +1,82 @@
+"""The services of a whole application, all faked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from apps.api.ratelimit import Limiter
+from apps.api.runs import Runs
+from apps.api.services import Part, Services
+from apps.core.settings import Settings
+from tests.fakes.answerer import FakeAnswerer
+from tests.fakes.clock import FakeClock
+from tests.fakes.intake import FakeIntake
+from tests.fakes.searcher import FakeSearcher
+from tests.fakes.stores import FakeStores
+
+
+class FakeCache:
+    """A cache that holds nothing."""
+
+    def __init__(self) -> None:
+        self.redis = "not_configured"
+        self.cleared: list[str] = []
+
+    async def redis_state(self) -> str:
+        return self.redis
+
+    def stats(self) -> Mapping[str, object]:
+        return {"entries": 0, "hits": 0, "misses": 0}
+
+    async def clear(self, prefix: str = "") -> int:
+        self.cleared.append(prefix)
+        return 0
+
+
+@dataclass
+class FakeUsage:
+    """What was counted."""
+
+    counted: list[str] = field(default_factory=list)
+
+    def add(self, key_id: str) -> None:
+        self.counted.append(key_id)
+
+
+@dataclass
+class World:
+    """Every fake, so that a test can turn its screws."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    searcher: FakeSearcher = field(default_factory=FakeSearcher)
+    stores: FakeStores = field(default_factory=FakeStores)
+    cache: FakeCache = field(default_factory=FakeCache)
+    answerer: FakeAnswerer = field(default_factory=FakeAnswerer)
+    intake: FakeIntake = field(default_factory=FakeIntake)
+    usage: FakeUsage = field(default_factory=FakeUsage)
+    ready: bool = True
+
+    @asynccontextmanager
+    async def opening(self, settings: Settings) -> AsyncIterator[Services]:
+        """What `create_app(opening=…)` takes."""
+        services = Services(
+            settings=settings,
+            clock=self.clock,
+            started_s=self.clock.monotonic(),
+            searcher=self.searcher,
+            index=self.searcher,
+            cache=self.cache,
+            limiter=Limiter(self.clock),
+            runs=Runs(self.clock),
+            usage=self.usage,
+            stores=Part("database"),
+            intake=Part("ingestion"),
+            answerer=Part("answerer"),
+        )
+        if self.ready:
+            services.stores.succeed(self.stores)
+            services.intake.succeed(self.intake)
+            services.answerer.succeed(self.answerer)
+        yield services
