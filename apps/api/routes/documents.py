@@ -24,7 +24,7 @@ from apps.api.schemas.documents import (
 )
 from apps.api.services import services_of
 from apps.api.uploads import REQUEST_BODY, Submission, read_submission
-from apps.core.errors import NotFound, Unprocessable
+from apps.core.errors import NotFound
 from apps.ingestion.items import JobView
 
 MAX_PLACE = 1_000_000_000
@@ -127,9 +127,7 @@ async def span(
     start: Annotated[int, Query(ge=0, le=MAX_PLACE)],
     end: Annotated[int, Query(ge=0, le=MAX_PLACE)],
 ) -> Response:
-    """The text at [start, end), in the offsets that citations use; cut at the text's end."""
-    if end < start:
-        raise Unprocessable("end: must not be before start")
+    """The text at [start, end), in the offsets that citations use, as far as there is any."""
     text = await (await services_of(request).stores.get()).documents.span(doc_id, start, end)
     if text is None:
         raise NotFound("There is no such document.")
