@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from apps.core.llm.embed import embedder
-from apps.ingestion.build import IndexRow, publish
 
 from apps.core.domain.models import Passage
+from apps.core.llm.embed import embedder
 from apps.core.text.language import detect
+from apps.ingestion.build import IndexRow, publish
 
 SEED = 7
 FALLBACK_DIMS = 384

@@ -65,10 +65,12 @@ def wait_for_ok(url: str) -> None:
     """Return when `url` answers 200; the server is up but may still be loading."""
     end = time.monotonic() + START_LIMIT_S
     while time.monotonic() < end:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(url, timeout=2) as reply:
-                if reply.status == 200:
-                    return
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(url, timeout=2) as reply,
+        ):
+            if reply.status == 200:
+                return
         time.sleep(0.05)
     raise RuntimeError(f"{url} did not become ready")
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,7 @@ SEED = 20260921
 LIMIT_S = 60.0
 
 
-def first_success_s(url: str, body: dict[str, object], *, began: float) -> float:
+def first_success_s(url: str, body: Mapping[str, object], *, began: float) -> float:
     """Return seconds from `began` until `url` first answers 200 to `body`."""
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}

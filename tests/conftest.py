@@ -92,11 +92,13 @@ def empty_postgres_url(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def make_settings(tmp_path: Path) -> Callable[..., Settings]:
-    """Settings that know nothing of this machine's environment."""
+    """Settings that know nothing of this machine: no environment, no `.env`, an empty home."""
+    nothing = tmp_path / "nothing.env"
+    nothing.touch()
 
     def make(**overrides: object) -> Settings:
         values = {"DTRAG_HOME": tmp_path, "ENVIRONMENT": "test", **overrides}
-        return settings_module.load({}, **values)
+        return settings_module.load({"DTRAG_ENV_FILE": str(nothing)}, **values)
 
     return make
 

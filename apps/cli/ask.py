@@ -67,8 +67,21 @@ def answer(
 
 
 async def _answered(request: AnswerRequest) -> AnswerRecord:
-    from apps.core.wiring import open_search  # noqa: PLC0415
+    from apps.core.wiring import SystemClock, open_cache, open_search  # noqa: PLC0415
     from apps.orchestration.wiring import open_pipeline  # noqa: PLC0415 - LangGraph costs seconds
 
-    settings = load()
-    return await open_pipeline(settings, search=open_search(settings)).answer(request)
+    settings, clock = load(), SystemClock()
+    search = open_search(settings)
+    search.refresh()
+    pipeline = open_pipeline(
+        settings,
+        search=search,
+        cache=open_cache(settings, clock=clock),
+        record=not_recorded,
+        clock=clock,
+    )
+    return await pipeline.answer(request)
+
+
+async def not_recorded(_record: AnswerRecord) -> None:
+    """Keep nothing of an answer that was asked for on the command line."""

@@ -102,17 +102,18 @@ def redis(settings: Settings) -> Finding:
     """Redis answers, if there is meant to be one."""
     if not settings.REDIS_URL:
         return Finding("redis", True, "not configured")
-    from apps.core.wiring import open_cache  # noqa: PLC0415
+    from apps.core.wiring import SystemClock, open_cache  # noqa: PLC0415
 
-    async def reachable() -> bool:
-        cache = open_cache(settings)
+    async def state() -> str:
+        cache = open_cache(settings, clock=SystemClock())
         try:
-            return await cache.reachable() is True
+            return await cache.redis_state()
         finally:
             await cache.close()
 
-    ok = asyncio.run(reachable())
-    return Finding("redis", ok, "connected" if ok else "no answer", "" if ok else "redis-server")
+    found = asyncio.run(state())
+    ok = found == "connected"
+    return Finding("redis", ok, found, "" if ok else "redis-server, or unset REDIS_URL")
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (

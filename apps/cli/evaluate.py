@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -78,7 +79,7 @@ def search_mode(name: str | None) -> SearchMode | None:
     return cast(SearchMode | None, name)
 
 
-def _print(report: dict[str, object], *, json: bool) -> None:
+def _print(report: Mapping[str, object], *, json: bool) -> None:
     if json:
         machine(report)
     else:

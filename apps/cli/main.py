@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +9,8 @@ import typer
 from apps.cli import ask, documents, evaluate, keys
 from apps.cli.output import told_plainly
 from apps.core.settings import load
+from apps.core.telemetry import logs
+from apps.core.text import pii
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +23,12 @@ app.add_typer(evaluate.app, name="eval")
 app.command()(ask.search)
 app.command()(ask.answer)
 app.command()(documents.ingest)
+
+
+@app.callback()
+def quiet() -> None:
+    """Leave stdout to the command's own words: the log goes to stderr, and only what matters."""
+    logs.configure("WARNING", json=False, mask=pii.mask)
 
 
 @app.command()
@@ -50,7 +57,7 @@ def serve(
 
     wishes = {"WORKER_PROCESSES": workers, "API_HOST": host, "API_PORT": port}
     given = {name: value for name, value in wishes.items() if value is not None}
-    serve_until_stopped(load(**given))
+    serve_until_stopped(load(None, **given))
 
 
 @app.command()
@@ -71,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

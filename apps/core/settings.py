@@ -13,15 +13,25 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 TriState = Literal["true", "false", "auto"]
 ON = frozenset({"true", "1", "yes", "on"})
 OFF = frozenset({"false", "0", "no", "off"})
 MIN_SECRET_BYTES = 32
+# Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
+MIN_SECRET_VARIETY = 10
 EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
 
 
@@ -29,15 +39,16 @@ class SettingsError(Exception):
     """A value in the environment cannot be used; the message names the variable."""
 
 
-class Settings(BaseSettings):
-    """The configuration of one process, frozen."""
+class Settings(BaseModel):
+    """The configuration of one process, frozen; `load` makes it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     ENVIRONMENT: Literal["development", "test", "production"] = "development"
     DTRAG_HOME: Path = Path("var")
-    DATABASE_URL: str = ""
-    REDIS_URL: str = ""
+    # Addresses may hold a password, so they are never shown.
+    DATABASE_URL: str = Field(default="", repr=False)
+    REDIS_URL: str = Field(default="", repr=False)
     ARTIFACTS_DIR: Path | None = None
     SECRET_KEY: SecretStr | None = None
     GEMINI_API_KEY: SecretStr | None = None
@@ -73,18 +84,6 @@ class Settings(BaseSettings):
     # FEATURE_* as found, name without the prefix in lower case -> tri-state
     features: dict[str, TriState] = Field(default_factory=dict)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what `load` has merged; it alone knows the order of sources."""
-        return (init_settings,)
-
     @field_validator("USE_HYBRID_SEARCH", "USE_RERANKER", mode="before")
     @classmethod
     def _tri_state(cls, value: str) -> str:
@@ -100,6 +99,23 @@ class Settings(BaseSettings):
     def _upper(cls, value: str) -> str:
         return value.upper()
 
+    @field_validator("DTRAG_HOME", "ARTIFACTS_DIR", "SAMPLE_CORPUS", mode="after")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else value
+
+    @field_validator("DATABASE_URL")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        return _database_url(value) if value else value
+
+    @field_validator("REDIS_URL")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.DTRAG_CHUNK_OVERLAP >= self.DTRAG_CHUNK_TOKENS:
@@ -114,9 +130,8 @@ class Settings(BaseSettings):
     @cached_property
     def database_url(self) -> str:
         """The SQLAlchemy URL; SQLite under DTRAG_HOME when none is given."""
-        return (
-            self.DATABASE_URL or f"sqlite+aiosqlite:///{(self.DTRAG_HOME / 'dtrag.db').resolve()}"
-        )
+        embedded = (self.DTRAG_HOME / "dtrag.db").resolve()
+        return self.DATABASE_URL or f"sqlite+aiosqlite:///{embedded}"
 
     @cached_property
     def artifacts_dir(self) -> Path:
@@ -143,42 +158,48 @@ def tri_state(value: str) -> TriState:
 def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
     """Merge all sources and check them.
 
+    Args:
+        environ: stands for the process environment.
+        overrides: settings that beat every source.
+
     Raises:
         SettingsError: with one sentence that names the variable.
     """
-    merged = _merged(dict(os.environ if environ is None else environ))
+    env = dict(os.environ if environ is None else environ)
+    if "DTRAG_HOME" in overrides:
+        env["DTRAG_HOME"] = str(overrides["DTRAG_HOME"])
+    merged = _merged(env)
+    known: dict[str, Any] = {name: merged[name] for name in Settings.model_fields if name in merged}
+    if "MAX_WORKERS" in merged:  # the name of requirements document 001
+        known.setdefault("WORKER_PROCESSES", merged["MAX_WORKERS"])
     try:
-        features = _features(merged)
-        return Settings(**{**merged, "features": features, **overrides})  # type: ignore[arg-type]
+        return Settings(**{**known, "features": _features(merged), **overrides})
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
 
 
-# pydantic reads strings; the ignore above is for `**dict[str, object]`.
-
-
-def _merged(environ: dict[str, str]) -> dict[str, object]:
+def _merged(environ: Mapping[str, str]) -> dict[str, str]:
     env = {key: value for key, value in environ.items() if value != ""}
     env_file = Path(env.get("DTRAG_ENV_FILE", ".env"))
     if "DTRAG_ENV_FILE" in env and not env_file.is_file():
         raise SettingsError(f"DTRAG_ENV_FILE names {str(env_file)!r}, which is not a file.")
     from_file = read_env_file(env_file) if env_file.is_file() else {}
     secrets = _read_secrets(env.get("DTRAG_SECRETS_DIR") or from_file.get("DTRAG_SECRETS_DIR"))
-    home = Path(env.get("DTRAG_HOME") or from_file.get("DTRAG_HOME") or "var")
+    home = Path(env.get("DTRAG_HOME") or from_file.get("DTRAG_HOME") or "var").expanduser()
     quickstart = home / "dtrag.env"
     lowest = read_env_file(quickstart) if quickstart.is_file() else {}
-    merged: dict[str, object] = {}
+    merged: dict[str, str] = {}
     for source in (lowest, secrets, from_file, env):
         merged.update({key: value for key, value in source.items() if value != ""})
     return merged
 
 
-def _features(merged: Mapping[str, object]) -> dict[str, TriState]:
+def _features(merged: Mapping[str, str]) -> dict[str, TriState]:
     found: dict[str, TriState] = {}
     for name, value in merged.items():
         if name.startswith("FEATURE_"):
             try:
-                found[name.removeprefix("FEATURE_").lower()] = tri_state(str(value))
+                found[name.removeprefix("FEATURE_").lower()] = tri_state(value)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}.") from None
     return found
@@ -192,8 +213,7 @@ def read_env_file(path: Path) -> dict[str, str]:
             a shell and a container would read it differently.
     """
     values: dict[str, str] = {}
-    text = path.read_text(encoding="utf-8-sig")
-    for number, raw in enumerate(text.splitlines(), start=1):
+    for number, raw in enumerate(_text_of(path).splitlines(), start=1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -201,6 +221,8 @@ def read_env_file(path: Path) -> dict[str, str]:
         if match is None:
             raise SettingsError(f"{path.name} line {number} is not KEY=VALUE.")
         key, value = match[1], _unquote(match[2])
+        if value is None:
+            raise SettingsError(f"{path.name} line {number}: {key} has a quote without its pair.")
         if "$(" in value or "`" in value:
             raise SettingsError(
                 f"{path.name} line {number}: {key} holds a command substitution, "
@@ -212,12 +234,19 @@ def read_env_file(path: Path) -> dict[str, str]:
     return values
 
 
-def _unquote(value: str) -> str:
-    if len(value) >= 2 and value[0] in "'\"":
-        end = value.find(value[0], 1)
-        if end > 0:
-            return value[1:end]
-    return re.split(r"\s+#", value, maxsplit=1)[0].strip()
+def _unquote(value: str) -> str | None:
+    """The value without quotes and comment; None when the quotes do not pair."""
+    if value[:1] in ("'", '"'):
+        match = re.fullmatch(r"""(['"])(.*?)\1(?:\s+#.*)?\s*""", value)
+        return match[2] if match else None
+    return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0].strip()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} cannot be read: {type(error).__name__}.") from None
 
 
 def _read_secrets(directory: str | None) -> dict[str, str]:
@@ -227,7 +256,30 @@ def _read_secrets(directory: str | None) -> dict[str, str]:
     if not root.is_dir():
         raise SettingsError(f"DTRAG_SECRETS_DIR names {directory!r}, which is not a directory.")
     files = (path for path in sorted(root.iterdir()) if path.is_file())
-    return {path.name: path.read_text(encoding="utf-8").strip() for path in files}
+    return {path.name: _text_of(path).strip() for path in files}
+
+
+def _database_url(value: str) -> str:
+    """The address with the one driver that we use; other drivers' names are understood."""
+    scheme, separator, rest = value.partition("://")
+    kind = scheme.partition("+")[0]
+    if separator and kind in ("postgresql", "postgres"):
+        if not _has_usable_port(value):
+            raise ValueError("the port is not a number")
+        return f"postgresql+asyncpg://{rest}"
+    if separator and kind == "sqlite":
+        if rest.strip("/") in ("", ":memory:"):
+            raise ValueError("SQLite needs a file, because every process must see the same data")
+        return f"sqlite+aiosqlite://{rest}"
+    raise ValueError("must begin with sqlite:/// or postgresql://")
+
+
+def _has_usable_port(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        return False
+    return port is None or port > 0
 
 
 def _refuse_weak_secret(secret: SecretStr | None) -> None:
@@ -236,6 +288,8 @@ def _refuse_weak_secret(secret: SecretStr | None) -> None:
         raise ValueError(f"SECRET_KEY needs at least {MIN_SECRET_BYTES} bytes in production")
     if any(word in value.lower() for word in EXAMPLE_SECRETS):
         raise ValueError("SECRET_KEY still holds an example value")
+    if len(set(value)) < MIN_SECRET_VARIETY:
+        raise ValueError("SECRET_KEY is not random")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -7,22 +7,23 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 from apps.core.domain.models import Passage, SearchMode, SearchQuery
-from apps.core.domain.ports import Embedder
+from apps.core.domain.ports import Embedder, FloatArray
 from apps.core.errors import Unprocessable
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.text import language
 from apps.ingestion import build
 
+Progress = Callable[[int, int], None]
 DEPTH = 10
-EMBED_BATCH = 64
+EMBED_BATCH = 16
 RUN_NAME = "dtrag"
 
 
@@ -75,6 +76,7 @@ def evaluate(
     embedder: Embedder | None = None,
     options: SearchOptions | None = None,
     run_path: Path | None = None,
+    progress: Progress = lambda _finished, _total: None,
 ) -> QualityReport:
     """Publish the passages into a temporary index, ask every question, and compare.
 
@@ -86,6 +88,7 @@ def evaluate(
         embedder: None searches lexically.
         options: how to search.
         run_path: where to write a TREC run, `qid Q0 docid rank score dtrag`.
+        progress: hears how many passages of how many are embedded.
 
     Raises:
         Unprocessable: a line is not JSON, lacks a field, or no question is left.
@@ -95,7 +98,7 @@ def evaluate(
     questions = read_questions(question_files, known={passage.doc_id for passage in passages})
     with tempfile.TemporaryDirectory(prefix="dtrag-quality-") as directory:
         root = Path(directory)
-        publish_all(root, passages, embedder)
+        publish_all(root, passages, embedder, progress=progress)
         search = Search(root, embedder=embedder, options=chosen)
         runs, latency_ms = asyncio.run(_ask(search, questions, mode))
     if run_path is not None:
@@ -159,16 +162,21 @@ def _rows(files: Iterable[Path], kind: str) -> Iterable[dict[str, object]]:
             yield row
 
 
-def publish_all(root: Path, passages: Sequence[Passage], embedder: Embedder | None) -> None:
+def publish_all(
+    root: Path,
+    passages: Sequence[Passage],
+    embedder: Embedder | None,
+    *,
+    progress: Progress = lambda _finished, _total: None,
+) -> None:
     """Publish passages with their vectors; a passage is embedded with its title before it."""
     rows = [build.IndexRow(passage, None) for passage in passages]
     if embedder is not None:
         texts = [embedded_text(passage) for passage in passages]
-        blocks = [
-            embedder.passages(texts[start : start + EMBED_BATCH])
-            for start in range(0, len(texts), EMBED_BATCH)
-        ]
-        vectors = [vector for block in blocks for vector in block]
+        vectors: list[FloatArray] = []
+        for start in range(0, len(texts), EMBED_BATCH):
+            vectors.extend(embedder.passages(texts[start : start + EMBED_BATCH]))
+            progress(len(vectors), len(texts))
         rows = [
             build.IndexRow(row.passage, vector) for row, vector in zip(rows, vectors, strict=True)
         ]

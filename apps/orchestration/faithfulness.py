@@ -7,7 +7,6 @@ must stand in that window. It misses paraphrase, so its verdicts are a lower bou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

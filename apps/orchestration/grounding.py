@@ -14,7 +14,7 @@ from typing import Protocol
 
 from apps.core.domain.models import Citation, Hit
 from apps.orchestration.claims import Claim, ClaimReader
-from apps.orchestration.faithfulness import SUPPORTED, Evidence, Judgement, judge
+from apps.orchestration.faithfulness import Evidence, Judgement, judge
 
 SHORT_FIRST = re.compile(r"(?P<short>[^—]{1,80}) — (?P<rest>.+)", re.DOTALL)
 BLANK_LEAD = re.compile(r"[^\S\n]+")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,12 @@ from apps.core.domain.ports import FloatArray
 RowArray = NDArray[np.int64]
 RRF_K = 60
 # A question whose best passage reaches this share of the highest possible BM25 is one that the
-# lexical leg understands. Dev sets: ordinary questions .18 to .46, paraphrases .06 to .13,
+# lexical leg understands. Dev sets: ordinary questions .21 to .50, paraphrases .07 to .15,
 # questions in the other language .05 to .18 (tenth to ninetieth percentile).
 UNDERSTOOD_REACH = 0.2
+# The lexical leg is deaf to a passage in another language than the question, which is no evidence
+# against it: it is taken to have said this share of what the dense leg says.
+DEAF_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +40,35 @@ class Fused:
 
 
 def lexical_weight(reach: float, dense_weight: float) -> float:
-    """How much the lexical leg says.
+    """How much the lexical leg says: less and less when `reach` falls below the understood.
 
-    Falls with the square of `reach` below `UNDERSTOOD_REACH`: when the words of the question are
-    not in the corpus (a paraphrase, another language), whatever they did hit is chance.
+    When the words of a question are not in the corpus (a paraphrase, another language), whatever
+    they did hit is chance.
     """
-    return float((1 - dense_weight) * min(1.0, reach / UNDERSTOOD_REACH) ** 2)
+    return (1 - dense_weight) * min(1.0, reach / UNDERSTOOD_REACH)
 
 
-def convex(lexical: Leg, dense: Leg, *, weight: float) -> Fused:
-    """Join min-max scaled scores; `weight` is the lexical leg's, the dense leg has the rest.
+def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] = ()) -> Fused:
+    """Join scaled scores; `weight` is the lexical leg's, the dense leg has the rest.
 
-    A row that a leg did not find gets nothing from it. A leg that found nothing has no weight.
+    BM25 is min-max scaled over the leg's candidates, a cosine is divided by the leg's best: nought
+    is where centred vectors have nothing in common, and a large corpus has many good neighbours
+    that min-max would pull apart. A row that a leg did not find gets nothing from it, but for
+    the rows of `foreign` (see `DEAF_SHARE`). A leg that found nothing has no weight.
 
     Source: Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval",
-    ACM TOIS 42(1).
+    ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
     if not len(dense.rows):
         weight = 1.0
     if not len(lexical.rows):
         weight = 0.0
-    found_lexical, found_dense = _scaled(lexical), _scaled(dense)
-    sums = {row: weight * score for row, score in found_lexical.items()}
-    for row, score in found_dense.items():
-        sums[row] = sums.get(row, 0.0) + (1 - weight) * score
-    return _ordered(sums, found_lexical, found_dense)
+    words, meaning = _scaled(lexical), _shared(dense)
+    sums = {row: weight * score for row, score in words.items()}
+    for row, score in meaning.items():
+        heard = DEAF_SHARE * score if row in foreign and row not in words else 0.0
+        sums[row] = sums.get(row, 0.0) + (1 - weight) * score + weight * heard
+    return _ordered(sums, words, meaning)
 
 
 def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
@@ -74,7 +81,7 @@ def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
     for leg in (lexical, dense):
         for place, row in enumerate(leg.rows.tolist(), start=1):
             sums[row] = sums.get(row, 0.0) + (RRF_K + 1) / 2 / (RRF_K + place)
-    return _ordered(sums, _scaled(lexical), _scaled(dense))
+    return _ordered(sums, _scaled(lexical), _shared(dense))
 
 
 def agreement(lexical: Leg, dense: Leg) -> float | None:
@@ -99,8 +106,15 @@ def _scaled(leg: Leg) -> dict[int, float]:
     return dict(zip(leg.rows.tolist(), scaled.tolist(), strict=True))
 
 
+def _shared(leg: Leg) -> dict[int, float]:
+    if not len(leg.rows) or leg.scores[0] <= 0:
+        return _scaled(leg)
+    return dict(zip(leg.rows.tolist(), (leg.scores / leg.scores[0]).tolist(), strict=True))
+
+
 def _ordered(sums: dict[int, float], lexical: dict[int, float], dense: dict[int, float]) -> Fused:
     rows = np.fromiter(sums.keys(), np.int64, len(sums))
     scores = np.fromiter(sums.values(), np.float32, len(sums))
     order = np.lexsort((rows, -scores))
-    return Fused(rows[order], np.clip(scores[order], 0, 1), lexical, dense)
+    named = {row: max(0.0, score) for row, score in dense.items()}
+    return Fused(rows[order], np.clip(scores[order], 0, 1), lexical, named)

@@ -14,6 +14,7 @@ from apps.core.artifacts.manifest import Manifest
 from apps.core.domain.models import (
     Filters,
     Hit,
+    Language,
     Scores,
     SearchQuery,
     SearchSignals,
@@ -26,6 +27,7 @@ from apps.core.retrieval.fusion import Fused, Leg
 from apps.core.retrieval.ivf import open_inverted
 from apps.core.retrieval.lexical import LexicalHits, LexicalLeg
 from apps.core.retrieval.options import SearchOptions
+from apps.core.text import language
 
 LEXICAL = "lexical"  # the directory of both tantivy indexes
 # Each leg proposes this many (Bruch, Gai, Ingber 2023 min-max over the union of such lists).
@@ -79,13 +81,16 @@ class OpenIndex:
             use_lexical: whether the lexical leg has a say in the order; its signals are always
                 taken.
         """
-        found = self._lexical.search(query.text, filters=query.filters, limit=CANDIDATES)
+        asked = language.detect(query.text)
+        found = self._lexical.search(
+            query.text, language=asked, filters=query.filters, limit=CANDIDATES
+        )
         near = dense.NOTHING
         if question is not None and self._dense is not None:
             near = self._dense.search(
                 question, allowed=self._allowed(query.filters), limit=CANDIDATES
             )
-        fused = self._fuse(found, near, use_lexical=use_lexical)
+        fused = self._fuse(found, near, asked=asked, use_lexical=use_lexical)
         hits = self._hits(fused, query)
         signals = self._signals(found, near, hits)
         if query.highlight:
@@ -95,14 +100,18 @@ class OpenIndex:
     def _allowed(self, filters: Filters) -> BoolArray | None:
         return None if filters.empty else self._row_sets.mask(filters)
 
-    def _fuse(self, found: LexicalHits, near: DenseHits, *, use_lexical: bool) -> Fused:
+    def _fuse(
+        self, found: LexicalHits, near: DenseHits, *, asked: Language, use_lexical: bool
+    ) -> Fused:
         words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
         if not use_lexical:
-            return fusion.convex(words, meaning, weight=0.0)
+            return fusion.convex(Leg(words.rows[:0], words.scores[:0]), meaning, weight=0.0)
         if self._options.fusion == "rrf" and len(meaning.rows):
             return fusion.reciprocal_rank(words, meaning)
         weight = fusion.lexical_weight(found.reach, self._options.dense_weight)
-        return fusion.convex(words, meaning, weight=weight)
+        languages = self.rows.columns["language"]
+        foreign = {row for row in near.rows.tolist() if languages[row] != asked}
+        return fusion.convex(words, meaning, weight=weight, foreign=foreign)
 
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []

@@ -156,7 +156,7 @@ def holds(claim: Quantity, known: frozenset[tuple[str, str]]) -> bool:
     A claimed number without a unit is content with any unit; a calendar year or a month may lose
     its unit in the other language.
     """
-    if (claim.value, claim.unit) in known or (claim.value, "*") in known and claim.unit == "":
+    if (claim.value, claim.unit) in known or ((claim.value, "*") in known and claim.unit == ""):
         return True
     return claim.unit in ("year", "month", "day") and (claim.value, "") in known
 

@@ -52,9 +52,9 @@ def test_equal_scores_are_ordered_by_row(one: Leg, other: Leg) -> None:
 
 
 def test_words_that_the_corpus_lacks_say_little() -> None:
-    """The lexical weight falls with the square of the reach and never rises above its share."""
+    """The lexical weight falls with the reach and never rises above its share."""
     weights = [fusion.lexical_weight(reach, 0.3) for reach in (0, 0.05, 0.1, 0.2, 0.9)]
-    assert weights == pytest.approx([0, 0.04375, 0.175, 0.7, 0.7])
+    assert weights == pytest.approx([0, 0.175, 0.35, 0.7, 0.7])
 
 
 def test_agreement_counts_shared_leaders() -> None:
@@ -63,3 +63,22 @@ def test_agreement_counts_shared_leaders() -> None:
     assert fusion.agreement(one, one) == 1
     assert fusion.agreement(one, leg({20: 1.0})) == 0
     assert fusion.agreement(one, SILENT) is None
+
+
+def test_a_passage_in_another_language_is_not_voted_down() -> None:
+    """What the words cannot judge keeps half of what its meaning earns."""
+    words, meaning = leg({1: 9.0, 2: 1.0}), leg({1: 0.1, 3: 0.5})
+    plain = fusion.convex(words, meaning, weight=0.6)
+    heard = fusion.convex(words, meaning, weight=0.6, foreign={3, 2})
+    assert dict(zip(plain.rows.tolist(), plain.scores.tolist(), strict=True))[3] == (
+        pytest.approx(0.4)
+    )
+    assert dict(zip(heard.rows.tolist(), heard.scores.tolist(), strict=True))[3] == (
+        pytest.approx(0.4 + 0.6 * 0.5)
+    )
+
+
+def test_cosines_below_nought_keep_their_order() -> None:
+    """A leg that found only opposites still ranks them."""
+    fused = fusion.convex(SILENT, leg({1: -0.1, 2: -0.2, 3: -0.3}), weight=0.5)
+    assert fused.rows.tolist() == [1, 2, 3]

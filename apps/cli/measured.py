@@ -1,0 +1,52 @@
+"""The whole pipeline over a throw-away index, for `dtrag eval answers`."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from apps.cli.ask import not_recorded
+from apps.cli.output import Told
+from apps.core.llm.embed import embedder as named
+from apps.core.retrieval.search import Search
+from apps.core.settings import Settings
+from apps.core.wiring import SystemClock, open_cache, search_options
+from apps.ingestion.quality import publish_all, read_passages
+from apps.orchestration.evaluation import AnswerReport, evaluate_answers, gold_questions
+from apps.orchestration.wiring import open_pipeline
+
+
+def measured_answers(
+    settings: Settings,
+    passages: Sequence[Path],
+    questions: Sequence[Path],
+    embedder: str | None,
+    told: Told,
+) -> AnswerReport:
+    """Ask every question of the files; passages and questions may stand in the same file."""
+    model = named(embedder or settings.DTRAG_EMBEDDER)
+    gold = gold_questions(line for path in questions for line in _lines(path))
+    clock = SystemClock()
+    with tempfile.TemporaryDirectory(prefix="dtrag-answers-") as directory:
+        root = Path(directory)
+        publish_all(root, read_passages(passages), model, progress=told)
+        search = Search(root, embedder=model, options=search_options(settings, hybrid=True))
+        search.refresh()
+        pipeline = open_pipeline(
+            settings,
+            search=search,
+            cache=open_cache(settings, clock=clock),
+            record=not_recorded,
+            clock=clock,
+        )
+        return asyncio.run(
+            evaluate_answers(gold, search=search, answer=pipeline.answer, clock=clock)
+        )
+
+
+def _lines(path: Path) -> list[Mapping[str, object]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]

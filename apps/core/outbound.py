@@ -1,0 +1,295 @@
+"""The one door for outgoing HTTP by URL; nothing inside the network can be reached through it.
+
+A name is resolved once per hop, every address it has must be public, and the connection goes to
+the address that was checked while `Host` and SNI keep the name. Only httpx's transport is used,
+not its client, so there are no cookies, no credentials, no proxies and no silent redirects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.message import Message
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+
+from apps.core.addresses import Target, listing, literal, may_connect, target
+from apps.core.errors import BadReply, DeadlineExceeded, ProviderBusy, TooLarge, Unprocessable
+from apps.core.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from apps.core.domain.ports import Clock
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+MAX_REDIRECTS = 3
+MAX_TRIES = 3  # addresses of one name
+MAX_AT_ONCE = 8
+CONNECT_S = 5.0
+MAX_RETRY_AFTER_S = 3600.0
+MAX_NAME_CHARS = 120
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+BUSY = frozenset({429, 503})
+GZIP = frozenset({"gzip", "x-gzip"})
+GZIP_WINDOW = 16 + zlib.MAX_WBITS
+USER_AGENT = "dt-rag"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a URL led to; `url` is the last one after redirects, in its ASCII spelling."""
+
+    url: str
+    content: bytes
+    content_type: str | None
+    filename: str
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Ask the system for all IPv4 and IPv6 addresses of a name, best first."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+class Outbound:
+    """Fetches public documents; safe to share between tasks of one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        resolver: Resolver = resolve,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            settings: `FETCH_ALLOW_HOSTS` is read here.
+            resolver: host and port to the texts of all addresses; raises `OSError`.
+            clock: its monotonic time ends a fetch; the system's when None.
+            transport: sends a request to the address in its URL; TCP and TLS when None.
+
+        Raises:
+            SettingsError: `FETCH_ALLOW_HOSTS` cannot be read.
+        """
+        self._listed = listing(settings.FETCH_ALLOW_HOSTS)
+        self._resolver = resolver
+        self._now = clock.monotonic if clock else time.monotonic
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._opened = transport
+
+    async def fetch(self, url: str, *, max_bytes: int, timeout_s: float) -> Fetched:
+        """Get one document.
+
+        Args:
+            url: as the caller typed it; letters of any script are allowed in name and path.
+            max_bytes: most bytes on the wire, and most after unpacking.
+            timeout_s: for everything together, with the wait for a free slot and redirects.
+
+        Raises:
+            Unprocessable: the URL, or one that it redirects to, may not be fetched.
+            TooLarge: the document has more than `max_bytes`.
+            DeadlineExceeded: it took longer than `timeout_s`.
+            ProviderBusy: the server answered 429 or 503.
+            BadReply: no such name, no connection, a broken reply, or another status than 200.
+        """
+        end = self._now() + timeout_s
+        async with self._until(end):
+            await self._slots.acquire()
+        try:
+            return await self._follow(target(url, self._listed), max_bytes, end=end)
+        finally:
+            self._slots.release()
+
+    async def check(self, url: str, *, timeout_s: float = CONNECT_S) -> None:
+        """Raise what `fetch` would raise before it connects; redirects are not known yet."""
+        async with self._until(self._now() + timeout_s):
+            await self._addresses(target(url, self._listed))
+
+    async def close(self) -> None:
+        """Close what is open."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    @asynccontextmanager
+    async def _until(self, end: float) -> AsyncIterator[None]:
+        left_s = end - self._now()
+        try:
+            if left_s <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(left_s):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded("The document did not arrive in time.") from error
+
+    async def _follow(self, at: Target, max_bytes: int, *, end: float) -> Fetched:
+        for _ in range(MAX_REDIRECTS + 1):
+            async with self._until(end):
+                response = await self._send(at)
+            try:
+                if response.status_code not in REDIRECTS:
+                    content = await self._read(response, max_bytes, end=end)
+                    kind = response.headers.get("content-type")
+                    return Fetched(at.url, content, kind, _filename(at, response))
+                at = self._next(at, response)
+            finally:
+                await response.aclose()
+        raise Unprocessable(f"The URL redirects more than {MAX_REDIRECTS} times.")
+
+    def _next(self, at: Target, response: httpx.Response) -> Target:
+        location = response.headers.get("location", "")
+        try:
+            # urljoin drops control characters without a word, so they are refused before it.
+            joined = urljoin(at.url, location) if location.isprintable() else ""
+        except ValueError:
+            joined = ""
+        found = target(joined, self._listed)
+        if at.scheme == "https" and found.scheme == "http":
+            raise Unprocessable("The URL redirects from https to http.")
+        return found
+
+    async def _addresses(self, at: Target) -> list[str]:
+        try:
+            spelled = literal(at.host)
+            found = [at.host] if spelled else await self._resolver(at.host, at.port)
+        except (OSError, UnicodeError) as error:
+            raise BadReply("The host of the URL has no address.") from error
+        numbers = [literal(text) for text in dict.fromkeys(found)]
+        if not numbers:
+            raise BadReply("The host of the URL has no address.")
+        if not all(number and may_connect(number, listed=at.listed) for number in numbers):
+            raise Unprocessable("The URL names a host that is not on the public internet.")
+        return [str(number) for number in numbers]
+
+    async def _send(self, at: Target) -> httpx.Response:
+        import httpx  # noqa: PLC0415 - half a second that only a fetch needs
+
+        addresses = await self._addresses(at)
+        failure: Exception | None = None
+        for address in addresses[:MAX_TRIES]:
+            try:
+                return await self._transport().handle_async_request(_request(at, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+            except httpx.TransportError as error:
+                raise BadReply("The server of the URL broke off.") from error
+        raise BadReply("The server of the URL cannot be reached.") from failure
+
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        import httpx  # noqa: PLC0415
+
+        if self._opened is None:
+            # A kept connection was verified for one name and could serve another one that has
+            # the same address, so none is kept.
+            limits = httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=0)
+            self._opened = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+        return self._opened
+
+    async def _read(self, response: httpx.Response, max_bytes: int, *, end: float) -> bytes:
+        import httpx  # noqa: PLC0415
+
+        _refuse_status(response)
+        body = _Body(response.headers.get("content-encoding", ""), max_bytes)
+        body.expect(response.headers.get("content-length", ""))
+        chunks = response.aiter_raw()
+        while True:
+            try:
+                async with self._until(end):
+                    chunk = await anext(chunks, None)
+            except httpx.TransportError as error:
+                raise BadReply("The server of the URL broke off.") from error
+            if chunk is None:
+                return body.finish()
+            body.add(chunk)
+
+
+def _request(at: Target, address: str) -> httpx.Request:
+    import httpx  # noqa: PLC0415
+
+    path = at.path.encode("ascii")
+    pinned = httpx.URL(scheme=at.scheme, host=address, port=at.port, raw_path=path)
+    headers = {
+        "Host": at.authority,
+        "User-Agent": USER_AGENT,
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip",
+        "Connection": "close",
+    }
+    extensions = {"sni_hostname": at.host, "timeout": {"connect": CONNECT_S}}
+    return httpx.Request("GET", pinned, headers=headers, extensions=extensions)
+
+
+def _refuse_status(response: httpx.Response) -> None:
+    status = response.status_code
+    if status in BUSY:
+        text = response.headers.get("retry-after", "")
+        wait_s = min(float(text), MAX_RETRY_AFTER_S) if text.isascii() and text.isdigit() else None
+        raise ProviderBusy(f"The server of the URL answered {status}.", retry_after_s=wait_s)
+    if status != 200:
+        raise BadReply(f"The server of the URL answered {status}.")
+
+
+class _Body:
+    """Collects a body and unpacks it, never holding more than the limit.
+
+    httpx would unpack each piece as a whole, and `gzip, gzip` twice: 64 KiB may become 64 GiB.
+    """
+
+    def __init__(self, encoding: str, max_bytes: int) -> None:
+        word = encoding.strip().lower()
+        if word not in GZIP | {"", "identity"}:
+            raise BadReply("The server packs its reply in a way that nobody asked for.")
+        self._unpack = zlib.decompressobj(GZIP_WINDOW) if word in GZIP else None
+        self._max_bytes = max_bytes
+        self._received = 0
+        self._content = bytearray()
+
+    def expect(self, length: str) -> None:
+        if length.isascii() and length.isdigit():
+            self._refuse_over(int(length))
+
+    def add(self, chunk: bytes) -> None:
+        self._received += len(chunk)
+        self._refuse_over(self._received)
+        self._content += self._unpacked(chunk)
+        self._refuse_over(len(self._content))
+
+    def finish(self) -> bytes:
+        if self._unpack and (not self._unpack.eof or self._unpack.unused_data):
+            raise BadReply("The reply of the server is damaged.")
+        return bytes(self._content)
+
+    def _unpacked(self, chunk: bytes) -> bytes:
+        if self._unpack is None:
+            return chunk
+        try:
+            return self._unpack.decompress(chunk, self._max_bytes - len(self._content) + 1)
+        except zlib.error as error:
+            raise BadReply("The reply of the server is damaged.") from error
+
+    def _refuse_over(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise TooLarge(f"The document has more than {self._max_bytes} bytes.")
+
+
+def _filename(at: Target, response: httpx.Response) -> str:
+    """The server's name for the document, else the end of the path, else the host."""
+    message = Message()
+    message["Content-Disposition"] = response.headers.get("content-disposition", "")
+    path = unquote(urlsplit(at.url).path)
+    for name in (message.get_filename() or "", path):
+        end = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        clean = "".join(letter for letter in end if letter.isprintable()).strip(" .")
+        if clean:
+            return clean[-MAX_NAME_CHARS:]
+    return at.host
