@@ -124,6 +124,9 @@ class Intake(Protocol):
     async def job(self, job_id: str) -> JobView | None:
         """How far a job is."""
 
+    async def finished(self, job_id: str) -> JobView:
+        """Wait until a job is done or failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyWish:

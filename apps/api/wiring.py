@@ -111,9 +111,10 @@ class Loader:
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
         module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")
-        intake: Ingestion = module.open_ingestion(
+        opening = module.open_ingestion(
             self.settings, storage=sql.storage, embedder=self.embedder, clock=self.clock
         )
+        intake: Ingestion = await self.closing.enter_async_context(opening)
         return intake
 
     async def _open_answerer(self, sql: Sql) -> AnswerPipeline:

@@ -57,7 +57,7 @@ ANSWER = operation(
 )
 # What the page says of a stream; FastAPI merges it into the reply above.
 ANSWER["responses"][200] = {
-    "content": {sse.EVENT_STREAM: {"schema": {"type": "string"}}},
+    "content": {sse.EVENT_STREAM: {"schema": sse.EVENT_SCHEMA}},
     "description": "The answer, or its events: metadata, progress, data, then complete or error.",
 }
 router = APIRouter(tags=["answer"])

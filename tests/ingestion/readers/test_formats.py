@@ -181,7 +181,7 @@ def test_jsonl_without_texts_is_a_table() -> None:
     faq = '{"question":"언제 여나요?","answer":"9시에 엽니다."}\n{"question":"어디?","answer":"서울."}'
     assert read("jsonl", faq).text == "언제 여나요?\n9시에 엽니다.\n\n어디?\n서울."
     assert (
-        read("jsonl", '{"이름":"김","나이":3,"표":["a","b"]}').text == "이름: 김; 나이: 3; 표: a, b"
+        read("jsonl", '{"이름":"김","나이":3,"표":["a"]}').text == "이름: 김; 나이: 3; 표: a"
     )
 
 
