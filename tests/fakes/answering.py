@@ -64,7 +64,9 @@ BRIDGE = hit(
 class FakeIndex:
     """Finds the same passages whatever is asked."""
 
-    def __init__(self, hits: Sequence[Hit] = (SEOUL, BUSAN), signals: SearchSignals = CLEAR) -> None:
+    def __init__(
+        self, hits: Sequence[Hit] = (SEOUL, BUSAN), signals: SearchSignals = CLEAR
+    ) -> None:
         self.hits = tuple(hits)
         self.signals = signals if hits else NOTHING
         self.version: str | None = "20251121_0300"
