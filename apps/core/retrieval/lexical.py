@@ -161,7 +161,7 @@ def _idf(total: int, count: int) -> float:
 def _hits(searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[tuple[int, float]]:
     found = searcher.search(query, limit, count=False).hits
     rows = searcher.fast_field_values("row", [address for _, address in found])
-    return [(row, float(hit[0] or 0.0)) for row, hit in zip(rows, found, strict=True)]
+    return [(int(row or 0), hit[0]) for row, hit in zip(rows, found, strict=True)]
 
 
 def _add(
