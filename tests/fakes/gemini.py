@@ -16,7 +16,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    import pytest
 
 Mode = Literal[
     "ok",
@@ -53,6 +56,7 @@ FAULTS: tuple[Mode, ...] = (
     "prompt_blocked",
 )
 MID_STREAM: tuple[Mode, ...] = ("cut", "clean_cut", "stall")
+SILENT = frozenset({"hang", "stall"})
 REFUSALS: dict[str, tuple[int, str, str]] = {
     "429": (429, "RESOURCE_EXHAUSTED", "Quota exceeded."),
     "500": (500, "INTERNAL", "An internal error has occurred."),
@@ -264,6 +268,12 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def mode_of(request: pytest.FixtureRequest) -> str | None:
+    """The mode that a parametrised test asks for."""
+    params: dict[str, str] = getattr(getattr(request.node, "callspec", None), "params", {})
+    return params.get("mode")
 
 
 async def _main() -> None:
