@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import struct
 import sys
@@ -276,8 +277,14 @@ def mode_of(request: pytest.FixtureRequest) -> str | None:
     return params.get("mode")
 
 
+def first_sentence(call: Call) -> str:
+    """Answer with the first sentence of the first passage of our own prompt."""
+    found = re.search(r"\[1\]\n[^\n]*\n(.+?[.!?])(?:\s|$)", call.user, re.DOTALL)
+    return f"{found[1]} [1]" if found else "NO_ANSWER"
+
+
 async def _main() -> None:
-    fake = FakeGemini(reply="ok")
+    fake = FakeGemini(reply=first_sentence)
     await fake.__aenter__(int(sys.argv[1]) if len(sys.argv) > 1 else 9009)
     sys.stdout.write(f"GEMINI_BASE_URL={fake.url}\n")
     await asyncio.Event().wait()
