@@ -1,4 +1,4 @@
-"""How good the answers are, measured on questions whose answers are known (`dtrag eval answers`)."""
+"""How good answers are, on questions whose answers are known (`dtrag eval answers`)."""
 
 from __future__ import annotations
 

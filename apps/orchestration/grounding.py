@@ -75,13 +75,16 @@ class Checker:
         claim = _without_short_answer(sentence)
         named = [number - 1 for number in cited if 0 < number <= len(self._passages)]
         others = [at for at in range(len(self._passages)) if at not in named]
-        found = self._places(claim, named) or self._places(claim, others)[:1]
+        found = self._places(claim, named, cited=True)
+        found = found or self._places(claim, others, cited=False)[:1]
         if not found:
             return None
         return Verified(sentence, found[0][1].support, tuple(_place(*one) for one in found))
 
-    def _places(self, claim: str, passages: Sequence[int]) -> list[tuple[int, Judgement]]:
-        judged = [(at, judge(claim, self._passages[at])) for at in passages]
+    def _places(
+        self, claim: str, passages: Sequence[int], *, cited: bool
+    ) -> list[tuple[int, Judgement]]:
+        judged = [(at, judge(claim, self._passages[at], cited=cited)) for at in passages]
         return sorted(
             ((at, verdict) for at, verdict in judged if verdict.supported),
             key=lambda one: -one[1].support,

@@ -100,6 +100,7 @@ class FakeGemini:
     then: list[Mode] = field(default_factory=list)
     pause_s: float = 0.01
     calls: list[Call] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _open: set[asyncio.Task[None]] = field(default_factory=set)
@@ -128,6 +129,7 @@ class FakeGemini:
         try:
             call = await _read(reader)
             self.calls.append(call)
+            self.called.set()
             mode = self.then.pop(0) if self.then else self.mode
             await self._answer(call, mode, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):

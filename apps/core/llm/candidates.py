@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from operator import attrgetter, mul
 
-from apps.core.domain.models import Hit
+from apps.core.domain.models import Hit, Passage
 from apps.core.text.answers import Span, fitting, is_typed
-from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
+from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems, terms
 from apps.core.text.questions import Question
 from apps.core.text.sentences import split
 from apps.core.text.tokens import stems
@@ -20,14 +20,16 @@ from apps.core.text.tokens import stems
 class Features:
     """What speaks for a sentence; shares are 0..1, switches 0 or 1.
 
-    own: weighted share of the question's terms in the sentence.
+    own: weighted share of the question's terms in the sentence or the passage's title, which a
+        sentence seldom repeats.
     around: the share that only its two neighbours and the heading above it add.
     words: share of the question's whole words in the sentence.
     score: the passage's score as a share of the best one.
     typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
         kind cannot be told by form.
     defines: it has the form of a definition and the question asks for one.
-    short: it is no full sentence (heading, label).
+    short: it is no full sentence and holds nothing that fits (heading, label).
+    echoes: it says hardly more than the question.
     asks: it is a question itself.
     """
 
@@ -38,6 +40,7 @@ class Features:
     typed: float
     defines: float
     short: float
+    echoes: float
     asks: float
 
 
@@ -65,7 +68,8 @@ WEIGHTS = Features(
     score=5.0,
     typed=0.9,
     defines=0.6,
-    short=-0.8,
+    short=-2.0,
+    echoes=-3.0,
     asks=-1.5,
 )
 VALUES = attrgetter(*(field.name for field in fields(Features)))
@@ -76,13 +80,17 @@ DEFINITION = re.compile(
 )
 FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 ASKS = re.compile(r"[?？]\W*$")
+HEADS = re.compile(r"^#|[?？:：]\W*$")
+ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
 SHORT_CHARS = 12
+TITLE_CHARS = 40
+NEWS_TERMS = 2
 HEADING_REACH = 5
 
 
 def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
-    cut = [_Cut.of(hit.passage.text) for hit in hits]
+    cut = [_Cut.of(hit.passage) for hit in hits]
     rarity = Rarity.over(bag for one in cut for bag in one.bags)
     words = frozenset(stems(question.content))
     asked = _Asked(question, words, rarity.wanted(of_stems(words)))
@@ -107,20 +115,26 @@ class _Cut:
     texts: list[str]
     words: list[frozenset[str]]
     bags: list[Terms]
+    title: Terms
 
     @classmethod
-    def of(cls, text: str) -> _Cut:
-        spans = split(text)
-        texts = [text[start:end] for start, end in spans]
+    def of(cls, passage: Passage) -> _Cut:
+        spans = split(passage.text)
+        texts = [passage.text[start:end] for start, end in spans]
         words = [frozenset(stems(one)) for one in texts]
-        return cls(spans, texts, words, [of_stems(one) for one in words])
+        bags = [of_stems(one) for one in words]
+        return cls(spans, texts, words, bags, terms(passage.title))
 
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
-        heads = (at for at in above if is_heading(self.texts[at]) or ASKS.search(self.texts[at]))
+        heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
         near = [*range(max(0, place - 1), min(len(self.bags), place + 2)), *islice(heads, 1)]
         return frozenset[str]().union(*(self.bags[at] for at in near))
+
+    def _is_title(self, at: int) -> bool:
+        text = self.texts[at]
+        return len(text) < TITLE_CHARS and is_heading(text) and ITEM.match(text) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +147,8 @@ class _Asked:
 def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
     for place, (start, end) in enumerate(cut.spans):
         text, bag = cut.texts[place], cut.bags[place]
-        own = asked.wanted.recall(bag)
-        near = asked.wanted.recall(bag | cut.around(place))
+        own = asked.wanted.recall(bag | cut.title)
+        near = asked.wanted.recall(bag | cut.title | cut.around(place))
         spans = tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0
@@ -145,7 +159,8 @@ def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Itera
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),
-            short=float(is_heading(text)),
+            short=float(is_heading(text) and not spans),
+            echoes=float(len(bag - asked.wanted.terms) < NEWS_TERMS),
             asks=float(ASKS.search(text) is not None),
         )
         score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))

@@ -111,15 +111,14 @@ def extract(
         tuple(DraftSentence(one.text, (Support(one.hit, one.start, one.end),)) for one in chosen),
         asked.answer_type,
         short,
-        best.features.own + best.features.around,
-        len(terms(asked.content)),
+        *_support(asked, best, found, title=hits[best.hit].passage.title),
         None if best.features.typed == 0 else best.features.typed > 0,
         foreign,
     )
 
 
 def render(draft: Draft, mode: AnswerMode) -> str:
-    """Write the draft as text whose sentences end in [n]; n is the place in the hits, 1 is first."""
+    """Write the draft as text whose sentences end in [n], the number of the hit, 1 is first."""
     lines = [f"{_plain(one.text)} {_marks(one.citations)}" for one in draft.sentences]
     if mode in ("keypoints", "search"):
         return "\n".join(f"- {line}" for line in lines)
@@ -135,6 +134,19 @@ def _plain(text: str) -> str:
 
 def _marks(citations: Sequence[Support]) -> str:
     return "".join(f"[{one.hit_index + 1}]" for one in citations)
+
+
+def _support(
+    asked: Question, best: Candidate, found: Sequence[Candidate], *, title: str
+) -> tuple[float, int]:
+    """What the best sentence and its surroundings hold of the question, or of its core."""
+    full = best.features.own + best.features.around
+    core, content = terms(asked.core), terms(asked.content)
+    if core == content:
+        return full, len(content)
+    near = (one.text for one in found if one.hit == best.hit and abs(one.place - best.place) <= 1)
+    held = core & terms("\n".join([title, *near]))
+    return max(full, len(held) / max(1, len(core))), len(core)
 
 
 def _unrepeated(ranked: Iterable[Candidate]) -> list[Candidate]:

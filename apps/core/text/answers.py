@@ -23,14 +23,21 @@ NUMBER_WORDS = re.compile(
     r"|절반|수십|수백|수천",
     re.IGNORECASE,
 )
-SURNAMES = "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용"
-TITLES = "대통령|총리|의원|교수|감독|작가|선수|장관|박사|사장|회장|대표|왕|황제|교황|신부|목사|장군|시인|화가|기자|변호사|판사|검사|위원장|총재|시장|지사|주교|추기경|배우|가수|코치"
+SURNAMES = (
+    "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변"
+    "염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용"
+)
+TITLES = (
+    "대통령|총리|의원|교수|감독|작가|선수|장관|박사|사장|회장|대표|왕|황제|교황|신부|목사|장군|시인|화가|기자"
+    "|변호사|판사|검사|위원장|총재|시장|지사|주교|추기경|배우|가수|코치"
+)
 KOREAN_PERSON = re.compile(
     rf"(?<![가-힣])(?:[{SURNAMES}][가-힣]{{2}}|[가-힣]{{2,6}}\s[가-힣]{{2,6}}(?=\s?(?:{TITLES})))"
     rf"(?=(?:은|는|이|가|을|를|의|와|과|에게|께서|씨|도|에|로|\s?(?:{TITLES})|[,·(）)]|\s|$))"
 )
 LATIN_NAME = re.compile(
-    r"(?<![A-Za-z])[A-ZÀ-Þ][\w'’.-]*(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][\w'’.-]*)*"
+    r"(?<![A-Za-z])[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*"
+    r"(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*)*"
 )
 KOREAN_PLACE = re.compile(
     r"[가-힣A-Za-z]{1,10}(?:시|도|군|구|읍|면|동|리|국|주|현|성|역|공항|대학교?|학교|병원|교회|성당|궁|산|강|섬"
@@ -39,12 +46,14 @@ KOREAN_PLACE = re.compile(
 )
 REASON = re.compile(
     r"때문|이유|원인|까닭|위해|위하여|말미암|인하여|인해|덕분|탓|므로|(?:아|어|여|해|라)서[\s,]|으니|니까"
-    r"|\b(?:because|due to|since|as a result|in order to|caused? by|so that|therefore|owing to|reason)\b|\bto \w+",
+    r"|\b(?:because|due to|since|as a result|in order to|caused? by|so that|therefore|owing to)\b"
+    r"|\breasons?\b|\bto \w+",
     re.IGNORECASE,
 )
 MANNER = re.compile(
-    r"으로써|로써|방법|통해|통하여|사용(?:하|해)|이용(?:하|해)|하려면|다음과 같|단계|먼저|호출|설정|실행|세요|십시오"
-    r"|\bby \w+ing\b|\busing\b|\bthrough\b|\bwith\b|\bvia\b|\bfirst\b|\bstep\b|\brun\b|\buse\b|\bset\b",
+    r"으로써|로써|방법|통해|통하여|사용(?:하|해)|이용(?:하|해)|하려면|다음과 같|단계|먼저"
+    r"|호출|설정|실행|세요|십시오"
+    r"|\bby \w+ing\b|\b(?:using|through|with|via|first|step|run|use|set)\b",
     re.IGNORECASE,
 )
 LIST = re.compile(

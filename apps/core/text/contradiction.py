@@ -10,7 +10,8 @@ from apps.core.text.numbers import holds, quantities, values
 from apps.core.text.tokens import stem
 
 NEGATION = re.compile(
-    r"(?<![가-힣])(?:안|못)(?=\s)|않|없|(?<!뿐만 )(?<!뿐 )(?:아니|아닌|아닐|아님)|못[하한할했]|지\s?말|불가능"
+    r"(?<![가-힣])(?:안|못)(?=\s)|않|없|(?<!뿐만 )(?<!뿐 )(?:아니|아닌|아닐|아님)"
+    r"|못[하한할했]|지\s?말|불가능"
     r"|\bnot\b(?! only)|n['’]t\b|\b(?:no|never|without|cannot|neither|nor|none|nobody|nothing)\b",
     re.IGNORECASE,
 )

@@ -7,7 +7,8 @@ import unicodedata
 
 from apps.core.text.tokens import stem
 
-LATIN = re.compile(r"[A-Za-zÀ-ɏ][\w.+#'’-]*[\w+#]|[A-Za-z]")
+# `\w` would take a Korean particle along: "useState를".
+LATIN = re.compile(r"[A-Za-zÀ-ɏ][A-Za-z0-9_À-ɏ.+#'’-]*[A-Za-z0-9_À-ɏ+#]|[A-Za-z]")
 HANGUL = re.compile(r"[가-힣]")
 QUOTATION = re.compile(
     r"[“\"「『《〈]([^“”\"「」『』《》〈〉]{2,})[”\"」』》〉]|‘([^‘’]{2,})’(?![a-z])"
@@ -34,28 +35,27 @@ def squeeze(text: str) -> tuple[str, list[int]]:
     places: list[int] = []
     for at, char in enumerate(text):
         for one in unicodedata.normalize("NFKC", char).casefold():
-            if one.isdigit() and kept and kept[-1].isdigit() and at - places[-1] > 1:
-                if not THOUSANDS.match(text, places[-1] + 1):
-                    kept.append(GAP)
-                    places.append(at)
+            gap = one.isdigit() and kept and kept[-1].isdigit() and at - places[-1] > 1
+            if gap and not THOUSANDS.match(text, places[-1] + 1):
+                kept.append(GAP)
+                places.append(at)
             if one.isalnum() or one in SIGNS:
                 kept.append(one)
                 places.append(at)
     return "".join(kept), places
 
 
-def foreign_names(claim: str, text: str) -> list[str]:
-    """Latin words of a Korean claim, or capitalised words and identifiers of an English one,
-    that `text` lacks; plural and case do not matter.
-    """
+def names(claim: str) -> list[str]:
+    """Latin words of a Korean claim; capitalised words and identifiers of an English one."""
     korean = HANGUL.search(claim) is not None
+    found = LATIN.finditer(claim)
+    return [match.group() for match in found if korean or _is_name(match, claim)]
+
+
+def foreign_names(claim: str, text: str) -> list[str]:
+    """The `names` of a claim that `text` lacks; plural and case do not matter."""
     known = {stem(word) for word in _words(text)}
-    asked = [match for match in LATIN.finditer(claim) if korean or _is_name(match, claim)]
-    return [
-        match.group()
-        for match in asked
-        if any(stem(word) not in known for word in _words(match.group()))
-    ]
+    return [name for name in names(claim) if any(stem(word) not in known for word in _words(name))]
 
 
 def foreign_quotations(claim: str, text: str) -> list[str]:

@@ -38,7 +38,7 @@ MULTIPLIERS = {
     "hundred": 10**2,
 }
 UNIT_WORDS: dict[str, str] = {
-    "%": "% 퍼센트 프로 percent|per cent",
+    "%": "% 퍼센트 프로 percent per|cent",
     "%p": "%p %포인트 퍼센트포인트 percentage|points percentage|point",
     "year": "년 연도 년도 years year yrs yr",
     "months": "개월 달 months",
@@ -99,7 +99,7 @@ UNITS: dict[str, str] = {
 CURRENCY = {"$": "dollar", "₩": "won", "€": "euro", "£": "pound", "¥": "yen"}
 # A version ("2.3.4") is kept as it is written.
 DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*"
-# "조" is also an article of a law ("제65조"), so it multiplies only where money or more digits follow.
+# "조" is also an article of a law ("제65조"): it multiplies only where money or digits follow.
 STEP = r"\s?(?:여\s?)?(?:조(?=\s?\d|\s?여?\s?원|\s?달러|\s?위안|\s?엔)|억|만|천|백)여?"
 KOREAN_NUMBER = (
     rf"(?:{DIGITS})(?:{STEP})*(?:\s?(?:{DIGITS})(?:{STEP})+)*(?:(?<=[조억만천백])\s?(?:{DIGITS}))?"

@@ -11,9 +11,22 @@ from apps.core.text.tokens import stems
 
 Terms = frozenset[str]
 
+# Pairs of Korean verb endings, words that only hold a Korean sentence together, and English
+# function words say how, not what: "했다" and "했습니다" mean the same, and an ending of a
+# question ("하나요") would weigh the most because no passage has it.
+EMPTY_LIST = """
+습니 니다 었습 았습 였습 했습 됐습 합니 됩니 입니 있습 었다 았다 였다 했다 됐다 한다 된다 이다 있다
+하는 되는 하고 되고 하며 되며 하여 되어 해서 하였 하였다 되었 있는 것이 것은 것을 이며 으며 이고
+어요 아요 해요 예요 하나 나요 있나 되나 는가 은가 하면 되면 으면 려면 하려 하기 되기
+수 것 때 중 등 및 있 되 할 위한 대한 대해 위해
+a an the of in on at to for by with and or is are was were be been has have had it its that this as
+from do did does what which who when where why how
+"""
+EMPTY: Terms = frozenset(EMPTY_LIST.split())
+
 
 def terms(text: str) -> Terms:
-    """Character pairs of Korean words stripped of particles, stems of other words.
+    """Character pairs of Korean words stripped of particles, stems of other words; no endings.
 
     Source: DELIBERATION 6.2 of the project's design; pairs forgive a different verb ending.
     """
@@ -22,7 +35,7 @@ def terms(text: str) -> Terms:
 
 def of_stems(words: Iterable[str]) -> Terms:
     """`terms` of a text that is already cut into stems."""
-    return frozenset(pair for stem in words for pair in pairs(stem))
+    return frozenset([pair for stem in words for pair in pairs(stem)]) - EMPTY
 
 
 def pairs(stem: str) -> tuple[str, ...]:
@@ -34,16 +47,21 @@ def pairs(stem: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rarity:
-    """Inverse document frequency of terms over some texts; an unseen term weighs the most."""
+    """Inverse document frequency of terms over some texts.
+
+    An unseen term weighs as much as one seen `unseen` times: 0 makes what is missing expensive,
+    1 treats a missing word like any rare one, as another word for the same thing may be there.
+    """
 
     frequency: Counter[str]
     texts: int
+    unseen: int = 0
 
     @classmethod
-    def over(cls, texts: Iterable[Collection[str]]) -> Rarity:
+    def over(cls, texts: Iterable[Collection[str]], *, unseen: int = 0) -> Rarity:
         """Count in how many of `texts` (sets of terms) each term occurs."""
         sets = [frozenset(text) for text in texts]
-        return cls(Counter(term for text in sets for term in text), len(sets))
+        return cls(Counter(term for text in sets for term in text), len(sets), unseen)
 
     def weight(self, term: str) -> float:
         """The BM25 form, ln(1 + (N - n + .5) / (n + .5)), never negative.
@@ -51,7 +69,7 @@ class Rarity:
         Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and
         Beyond", with the +1 of Lucene's BM25Similarity.
         """
-        seen = self.frequency.get(term, 0)
+        seen = self.frequency.get(term, self.unseen)
         return math.log(1 + (self.texts - seen + 0.5) / (seen + 0.5))
 
     def wanted(self, sought: Terms) -> Wanted:

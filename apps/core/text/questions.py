@@ -25,11 +25,13 @@ class Question:
     """A question as the extractive answerer sees it.
 
     content: the question without its question words.
+    core: `content` without words such as "개념" or "meaning" that a definition need not repeat.
     units: canonical units (see `numbers`) that a number must carry; empty admits any.
     """
 
     text: str
     content: str
+    core: str
     answer_type: AnswerType
     units: tuple[str, ...] = ()
 
@@ -72,7 +74,10 @@ KOREAN_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"온도|기온", ("degree",)),
     (r"개수|갯수|수량|숫자|\S수|수", ()),
 )
-ENDING = r"(?:은|는|이|가|을|를|로|으로|이며|이고)?\s*(?:무엇\S*|뭐\S*|뭔\S*|언제\S*|얼마\S*|어떻게\s*\S+)?\s*[?？.\s]*$"
+ENDING = (
+    r"(?:은|는|이|가|을|를|로|으로|이며|이고)?"
+    r"\s*(?:무엇\S*|뭐\S*|뭔\S*|언제\S*|얼마\S*|어떻게\s*\S+)?\s*[?？.\s]*$"
+)
 KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
     (r"왜(?![가-힣])|이유|까닭|원인|때문인가|무슨 일로|어째서", "reason"),
     (
@@ -80,7 +85,7 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "time",
     ),
     (
-        rf"(?:년도|연도|날짜|시기|시점|연대|세기|생일|일시|[한은던된인 ]해|[한은던된인 ]때|[한은던된인 ]날){ENDING}",
+        rf"(?:년도|연도|날짜|시기|시점|연대|세기|생일|일시|[한은던된인 ](?:해|때|날)){ENDING}",
         "time",
     ),
     (r"누구|누가|누굴|어떤\s*사람|어느\s*사람|뉘", "person"),
@@ -96,12 +101,18 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
         r"(?:이?란|이?라는\s*(?:것은|건|게))\s*(?:무엇|뭐|뭔|무슨)?\S*\s*[?？]*$|뜻|의미|개념|정의|무엇을\s*말하",
         "definition",
     ),
-    (r"[가-힣A-Za-z)]+(?:은|는|이|가)\s*(?:무엇|뭐|뭔)\S*\s*[?？]*$", "definition"),
+    (r"^\s*\S+(?:\s\S+)?(?:은|는|이|가)\s*(?:무엇|뭐|뭔)\S*\s*[?？]*$", "definition"),
 )
 KOREAN_YES_NO = re.compile(
     r"(?:나요?|까요?|가요?|니|냐|죠|지요?|어요?|돼요?|되요?|줘|수\s*있\S*)\s*[?？]*$"
 )
 KOREAN_ASKS = re.compile(r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|누구|언제|어디|왜|얼마|몇|어떻|어떡")
+# "When" in the middle of an English question mostly joins a clause; it asks at the start, after a
+# comma and a preposition, or at the end.
+ASKED = (
+    r"(?:^|[,:]\s*(?:and\s+)?)\W*"
+    r"(?:(?:so|and|but|since|until|from|in|by|to|for|at|with|of)\s+)?"
+)
 ENGLISH_TYPES: tuple[tuple[str, AnswerType], ...] = (
     (r"\bwhy\b|\bwhat (?:\w+ )?(?:reason|cause)|\bfor what reason|\bhow come\b", "reason"),
     (
@@ -113,16 +124,21 @@ ENGLISH_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "number",
     ),
     (
-        r"\bwhen\b|\b(?:what|which|in what|what was the) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b",
+        rf"{ASKED}when\b|\bwhen\W*$"
+        r"|\b(?:what|which) (?:\w+ )?(?:year|date|day|month|century|decade|time)\b",
         "time",
     ),
-    (r"\bwho(?:m|se|'s)?\b|\bwhich (?:person|man|woman|king|president)\b", "person"),
     (
-        r"\bwhere\b|\b(?:what|which) (?:\w+ )?(?:country|city|place|state|town|location|region|continent)\b",
+        rf"{ASKED}who(?:m|se|'s)?\b|\bwho(?:m|se)?\W*$|\bwhich (?:person|man|woman|king)\b",
+        "person",
+    ),
+    (
+        rf"{ASKED}where\b|\bwhere\W*$"
+        r"|\b(?:what|which) (?:\w+ )?(?:country|city|place|state|town|location|region)\b",
         "place",
     ),
     (
-        r"\bhow (?:do|does|did|can|could|to|should|is|are|was|were|would|will)\b|\bhow\b|\bsteps? to\b",
+        r"\bhow\b|\bsteps? to\b",
         "manner",
     ),
     (
@@ -130,7 +146,8 @@ ENGLISH_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "list",
     ),
     (
-        r"^\s*what(?:'s| is| are) (?:an? |the )?[\w.-]+(?: [\w.-]+)?\s*\??$|\bwhat does .+ mean\b|\bdefin\w+|\bmeaning of\b",
+        r"^\s*what(?:'s| is| are) (?:an? |the )?[\w.-]+(?: [\w.-]+)?\s*\??$"
+        r"|\bwhat does .+ mean\b|\bdefin\w+|\bmeaning of\b",
         "definition",
     ),
 )
@@ -151,14 +168,23 @@ ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 KOREAN_QUESTION_WORDS = re.compile(
     r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|누구\S*|누가|누굴|언제\S*|어디\S*|왜|얼마\S*"
-    r"|몇|어떻게|어떡\S*|알려\s*(?:줘|주)\S*|설명해?\S*|말해\S*|궁금\S*|(?<=[은는이가] )인가요?|입니까|하는가|였는가"
-    r"|(?:주요|핵심|기본)?\s*(?:개념|정의|의미|뜻)(?=[은는이가을를]?\s*(?:\S*\s*)?[?？.]?\s*$)"
-    r"|이름은|무엇|[?？]"
+    r"|몇\s*\S+|어떻게|어떡\S*|알려\s*(?:줘|주)\S*|설명해?\S*|말해\S*|궁금\S*"
+    r"|(?<=[은는이가] )인가요?|입니까|이름은|무엇|[?？]"
 )
 ENGLISH_QUESTION_WORDS = re.compile(
     r"\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
     r"|the|a|an|of|in|on|at|to|for|by|from|with|and|or|as|that|this|it|its|their|his|her|i|my|me|you"
     r"|your|can|could|would|will|should|has|have|had|there|name|please|tell|about|give)\b|[?]",
+    re.IGNORECASE,
+)
+# The ending of the verb that asks: "계산하나요?" wants what says "계산".
+KOREAN_ASKING_END = re.compile(
+    r"(?<=[가-힣])(?:(?:하|되)?(?:였|었|았|했|됐|겠)?(?:나요|는가요|은가요|가요|는가|은가|던가|까요|까|습니까"
+    r"|나|냐|니|죠|지요|어요|아요)|(?:하|되)?려면|했어|됐어|해요?|돼요?)(?=\s*[?？.!~]*\s*$)"
+)
+META_WORDS = re.compile(
+    r"(?:주요|핵심|기본)?\s*(?:개념|정의|의미|뜻|특징|설명|차이점?|방법|종류|이유)\S*|\b(?:main|key|basic)\b"
+    r"|\b(?:concepts?|definitions?|meaning|mean|means|overview|explain|difference|between|way)\b",
     re.IGNORECASE,
 )
 ONE_WORD = 2
@@ -168,11 +194,16 @@ def analyse(text: str) -> Question:
     """Read the kind of answer off the question's words; the first matching rule decides."""
     content = _content(text)
     kind, units = _kind(text)
-    return Question(text, content, kind, units)
+    return Question(text, content, _without(META_WORDS, content), kind, units)
 
 
 def _content(text: str) -> str:
-    rest = ENGLISH_QUESTION_WORDS.sub(" ", KOREAN_QUESTION_WORDS.sub(" ", text))
+    korean = _without(KOREAN_ASKING_END, _without(KOREAN_QUESTION_WORDS, text))
+    return _without(ENGLISH_QUESTION_WORDS, korean)
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    rest = pattern.sub(" ", text)
     return rest if any(char.isalnum() for char in rest) else text
 
 

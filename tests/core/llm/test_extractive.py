@@ -1,0 +1,151 @@
+"""An extracted answer is made of the passages' own sentences, the best ones first."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.core.domain.models import AnswerMode, Hit, Language, Passage
+from apps.core.llm.extractive import Draft, extract, render
+
+BIKE = (
+    "물빛자전거는 한빛시의 공공 자전거이다. 2025년 3월 현재 대여소는 46곳, 자전거는 520대이다. "
+    "그 가운데 80대는 전기 자전거이다. 요금은 30분에 1,000원이다. 교통행정과가 맡아 운영한다."
+)
+LIBRARY = (
+    "한빛중앙도서관은 1989년 3월 12일에 문을 열었다. 매주 월요일에 쉰다. "
+    "그러나 공휴일이 월요일이면 그다음 날에 쉰다. 책은 한 번에 다섯 권까지 빌린다."
+)
+RUNBOOK = (
+    "# Rolling back\n"
+    "To roll back a feature, run `dtrag rollout rollback KEY`. "
+    "The share becomes zero at once. "
+    "A rollback is a change of the share, not of the code."
+)
+FAQ = "How long may I keep a book?\nTwo weeks. You may extend it once.\nIs parking free?\nNo."
+
+
+def hit(
+    text: str, *, title: str = "", score: float = 1.0, start: int = 0, language: Language = "ko"
+) -> Hit:
+    passage = Passage(f"c{start}{text[:3]}", "d", title, text, start, start + len(text), language)
+    return Hit(passage, score)
+
+
+def texts(draft: Draft) -> list[str]:
+    return [one.text for one in draft.sentences]
+
+
+@pytest.mark.parametrize(
+    ("question", "holds", "short"),
+    [
+        ("한빛중앙도서관은 언제 문을 열었나?", "1989년 3월 12일에", "1989년 3월 12일"),
+        ("물빛자전거 요금은 얼마인가?", "1,000원", "1,000원"),
+        ("물빛자전거는 어느 부서가 운영하나?", "교통행정과", None),
+        ("물빛자전거란?", "공공 자전거이다", None),
+    ],
+)
+def test_the_answer_holds_what_was_asked(question: str, holds: str, short: str | None) -> None:
+    """The sentence is found, and a clear date or sum is shown first."""
+    hits = [hit(BIKE, title="물빛자전거 안내"), hit(LIBRARY, title="도서관", score=0.6)]
+    draft = extract(question, hits, language="ko")
+    assert any(holds in text for text in texts(draft))
+    assert short is None or draft.short_answer == short
+    assert len(draft.sentences) <= 5
+
+
+def test_how_to_in_english() -> None:
+    """The instruction wins over its heading."""
+    draft = extract("How do I roll back?", [hit(RUNBOOK, language="en")], language="en")
+    assert "dtrag rollout rollback" in texts(draft)[0]
+
+
+def test_one_word_asks_for_a_definition() -> None:
+    """A word alone finds the sentence that says what it is."""
+    assert "공공 자전거이다" in texts(extract("물빛자전거", [hit(BIKE)], language="ko"))[0]
+
+
+def test_a_question_of_the_document_lends_its_words_to_its_answer() -> None:
+    """In a list of questions and answers the answer is quoted, not the question."""
+    draft = extract("How long may I keep a book?", [hit(FAQ, language="en")], language="en")
+    assert "Two weeks." in texts(draft)
+
+
+def test_what_a_sentence_leans_on_comes_with_it() -> None:
+    """A sentence that starts with "그러나" brings the one before it."""
+    draft = extract("공휴일이 월요일이면 그다음 날 쉬나요?", [hit(LIBRARY)], language="ko")
+    assert texts(draft)[:2] == [
+        "매주 월요일에 쉰다.",
+        "그러나 공휴일이 월요일이면 그다음 날에 쉰다.",
+    ]
+
+
+def test_overlapping_passages_are_quoted_once() -> None:
+    """Two chunks that share a sentence do not make it two sentences."""
+    draft = extract("도서관은 언제 쉬나?", [hit(LIBRARY), hit(LIBRARY, start=7)], language="ko")
+    assert len(texts(draft)) == len(set(texts(draft)))
+
+
+def test_nothing_found_is_an_empty_draft() -> None:
+    """Without passages there is nothing to say, and nothing breaks."""
+    draft = extract("무엇?", [], language="ko")
+    assert draft.sentences == ()
+    assert render(draft, "answer") == ""
+
+
+def test_another_language_is_announced() -> None:
+    """The draft says that its sentences are not in the caller's language."""
+    assert extract("롤백 방법은?", [hit(RUNBOOK, language="en")], language="ko").foreign
+    assert not extract("자전거 요금은?", [hit(BIKE)], language="ko").foreign
+
+
+def test_support_counts_the_core_of_the_question() -> None:
+    """A definition need not repeat the word "concept"."""
+    text = "딥러닝은 층을 여러 겹 쌓은 신경망으로 배우는 방법이다. 층마다 가중치가 있다."
+    draft = extract("딥러닝의 주요 개념은?", [hit(text)], language="ko")
+    assert draft.support == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "start", "fewest", "most"),
+    [
+        ("answer", "", 1, 5),
+        ("summary", "", 2, 4),
+        ("keypoints", "- ", 3, 5),
+        ("search", "- ", 2, 5),
+    ],
+)
+def test_modes(mode: AnswerMode, start: str, fewest: int, most: int) -> None:
+    """Each mode has its shape and its length, and each line its citation."""
+    hits = [hit(BIKE), hit(LIBRARY, score=0.5)]
+    draft = extract("한빛시 물빛자전거 도서관", hits, language="ko", mode=mode)
+    text = render(draft, mode)
+    assert fewest <= len(draft.sentences) <= most
+    assert all(line.startswith(start) for line in text.splitlines())
+    assert text.count("[") == len(draft.sentences)
+
+
+def test_reference_marks_of_the_source_do_not_look_like_ours() -> None:
+    """ "[7]" in a passage becomes "(7)" in the answer."""
+    draft = extract(
+        "다리는 언제 놓였나?", [hit("다리는 1990년에 놓였다[7]. 강은 넓다.")], language="ko"
+    )
+    assert "[7]" not in render(draft, "answer")
+    assert "(7)" in render(draft, "answer")
+
+
+@given(
+    st.lists(st.text(alphabet="가나다라 ab1.?!\n-|[]#:은는이다년", max_size=80), max_size=4),
+    st.text(alphabet="가나다 ab1?언제몇 명", max_size=20),
+)
+def test_every_sentence_is_the_text_at_its_place(passages: list[str], question: str) -> None:
+    """Whatever the text, a citation points at exactly what is quoted."""
+    hits = [hit(text, start=9 * number) for number, text in enumerate(passages)]
+    for mode in ("answer", "summary", "keypoints", "search"):
+        draft = extract(question, hits, language="ko", mode=mode)
+        for sentence in draft.sentences:
+            place = sentence.citations[0]
+            text = hits[place.hit_index].passage.text
+            assert text[place.start : place.end] == sentence.text
+        assert 0.0 <= draft.support <= 1.0 + 1e-9
