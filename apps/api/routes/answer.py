@@ -64,9 +64,9 @@ ANSWER["responses"][200] = {
 router = APIRouter(tags=["answer"])
 
 
+@router.post("/api/v1/pipeline/execute", **ANSWER)
 @router.post("/api/v1/answer", **ANSWER)
 @router.post("/answer", **ANSWER)
-@router.post("/api/v1/pipeline/execute", **ANSWER)
 async def answer(request: Request) -> Response:
     """Answer from the passages; every `[n]` in the text has a citation with an exact quote.
 
