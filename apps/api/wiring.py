@@ -99,6 +99,11 @@ class Loader:
 
     async def _ingest(self, sql: Sql) -> None:
         intake = await loaded(self.services.intake, partial(self._open_intake, sql))
+        await asyncio.to_thread(self.search.refresh)
+        if self.search.version is None:
+            # A new installation has nothing to find, which is no reason not to be ready; and an
+            # index that was lost is written again from the database.
+            await loaded(Part("index"), intake.rebuild)
         await kept_going("ingestion", intake.run_forever)
 
     async def _open_sql(self) -> Sql:
