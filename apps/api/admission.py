@@ -6,8 +6,8 @@ from starlette.requests import Request
 
 from apps.api.auth import KEYLESS_SCOPES, LOCAL, credential, is_local
 from apps.api.exchange import Exchange, exchange_of
-from apps.api.ports import Known
 from apps.api.services import Services, services_of
+from apps.api.store_ports import Known
 from apps.core.domain.models import Caller
 from apps.core.errors import LimitReached, NotAllowed, NotAuthenticated
 

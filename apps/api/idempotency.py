@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apps.api.admission import caller_of
-from apps.api.ports import Once, Remembered, Ticket
 from apps.api.render import JSON_TYPE
 from apps.api.services import services_of
+from apps.api.store_ports import Once, Remembered, Ticket
 from apps.core.errors import UserFailure
 
 MAX_KEY_CHARS = 255

@@ -44,8 +44,7 @@ def operation(
         summary: one line for the page.
         reply: the model of the reply; the route itself returns encoded bytes.
         status: of a success.
-        body: the JSON body that the route reads with `read_json`.
-        examples: name to body, shown on the page.
+        body: the JSON body that the route reads with `read_json`; `examples` of it by name.
         errors: statuses beyond those that every such route may answer.
         extra: further OpenAPI of the operation.
     """
@@ -57,16 +56,14 @@ def operation(
     if body is not None:
         statuses += WITH_BODY
         shown.setdefault("requestBody", request_body(body, examples or {}))
-    arguments: dict[str, Any] = {
+    return {
         "summary": summary,
         "status_code": status,
+        "response_model": reply,
         "responses": {each: problem_reply(each) for each in sorted(set(statuses))},
         "openapi_extra": shown,
         "dependencies": [] if scope == PUBLIC else [Depends(Admission(scope))],
     }
-    if reply is not None:
-        arguments["response_model"] = reply
-    return arguments
 
 
 def request_body(body: type[BaseModel], examples: Mapping[str, object]) -> dict[str, Any]:

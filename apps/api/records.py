@@ -22,7 +22,8 @@ from apps.core.telemetry import metrics
 from apps.core.text import pii
 
 FLUSH_S = 0.2
-MAX_LINES = 10_000
+# About a millisecond of work, so that no request waits long behind it.
+FLUSH_LINES = 200
 SEARCH_ROUTES = frozenset({"/api/v1/search", "/search", "/api/v1/batch-search"})
 OWN_ID = re.compile(r"[0-9a-f]{32}")
 log = structlog.get_logger(__name__)
@@ -62,9 +63,10 @@ class Records:
         count(request)
         if not self._written:
             return
-        if len(self._lines) < MAX_LINES:
-            self._lines.append((self._clock.now(), request))
-        if self._flushing is None:
+        self._lines.append((self._clock.now(), request))
+        if len(self._lines) >= FLUSH_LINES:
+            self.flush()
+        elif self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def failed(self, request_id: str, error: BaseException) -> None:

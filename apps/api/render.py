@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import orjson
 from starlette.responses import Response
 
-from apps.api.ports import DocumentSummary, KeyDetails, Opinion
+from apps.api.store_ports import DocumentSummary, KeyDetails, Opinion
 from apps.core.domain.flags import Decisions
 from apps.core.domain.models import AnswerRecord, Citation, Document, Hit, SearchResult, Source
 from apps.ingestion.items import JobView

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar, cast
 
 from starlette.requests import Request
 
-from apps.api.ports import Answerer, AnyCache, Index, Intake, Stores, Usage
+from apps.api.ports import Answerer, AnyCache, Index, Intake, Usage
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
+from apps.api.store_ports import Stores
 from apps.core.domain.ports import Clock, Searcher
 from apps.core.errors import DtRagError
 from apps.core.settings import Settings

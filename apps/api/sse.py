@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -21,6 +22,16 @@ from apps.core.errors import DtRagError
 from apps.orchestration.events import Metadata, Progress
 
 EVENT_STREAM = "text/event-stream"
+# One event, as the OpenAPI page shows it.
+EVENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["metadata", "progress", "data", "complete", "error"]},
+        "data": {"type": "string", "description": "JSON on one line."},
+    },
+}
 HEARTBEAT = b": alive\n\n"
 HEARTBEAT_S = 15.0
 # A reader that takes nothing for so long is gone, whatever its socket says.

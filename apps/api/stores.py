@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from apps.api import ports
+from apps.api import store_ports as ports
 from apps.core.domain.models import Caller, Document
 from apps.core.domain.ports import Clock
 from apps.core.errors import NotFound

@@ -99,6 +99,11 @@ class Loader:
 
     async def _ingest(self, sql: Sql) -> None:
         intake = await loaded(self.services.intake, partial(self._open_intake, sql))
+        await asyncio.to_thread(self.search.refresh)
+        if self.search.version is None:
+            # A new installation has nothing to find, which is no reason not to be ready; and an
+            # index that was lost is written again from the database.
+            await loaded(Part("index"), intake.rebuild)
         await kept_going("ingestion", intake.run_forever)
 
     async def _open_sql(self) -> Sql:
@@ -111,9 +116,10 @@ class Loader:
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
         module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")
-        intake: Ingestion = module.open_ingestion(
+        opening = module.open_ingestion(
             self.settings, storage=sql.storage, embedder=self.embedder, clock=self.clock
         )
+        intake: Ingestion = await self.closing.enter_async_context(opening)
         return intake
 
     async def _open_answerer(self, sql: Sql) -> AnswerPipeline:

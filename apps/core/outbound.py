@@ -172,28 +172,22 @@ class Outbound:
         return [str(number) for number in numbers]
 
     async def _send(self, at: Target) -> httpx.Response:
-        import httpx  # noqa: PLC0415 - half a second that only a fetch needs
-
         addresses = await self._addresses(at)
+        if self._opened is None:
+            opened = await asyncio.to_thread(_transport)
+            self._opened = self._opened or opened
+        transport = self._opened
+        import httpx  # noqa: PLC0415 - see `_transport`
+
         failure: Exception | None = None
         for address in addresses[:MAX_TRIES]:
             try:
-                return await self._transport().handle_async_request(_request(at, address))
+                return await transport.handle_async_request(_request(at, address))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
             except httpx.TransportError as error:
                 raise BadReply("The server of the URL broke off.") from error
         raise BadReply("The server of the URL cannot be reached.") from failure
-
-    def _transport(self) -> httpx.AsyncBaseTransport:
-        import httpx  # noqa: PLC0415
-
-        if self._opened is None:
-            # A kept connection was verified for one name and could serve another one that has
-            # the same address, so none is kept.
-            limits = httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=0)
-            self._opened = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
-        return self._opened
 
     async def _read(self, response: httpx.Response, max_bytes: int, *, end: float) -> bytes:
         import httpx  # noqa: PLC0415
@@ -211,6 +205,16 @@ class Outbound:
             if chunk is None:
                 return body.finish()
             body.add(chunk)
+
+
+def _transport() -> httpx.AsyncBaseTransport:
+    # Half a second for httpx and the certificates, which only a fetch needs.
+    import httpx  # noqa: PLC0415
+
+    # A kept connection was verified for one name and could serve another one that has the same
+    # address, so none is kept.
+    limits = httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
 
 def _request(at: Target, address: str) -> httpx.Request:

@@ -6,6 +6,7 @@ process's start, so nothing here imports SQLAlchemy, LangGraph or a provider's k
 
 from __future__ import annotations
 
+import logging
 import time
 
 from apps.core.cache import Cache, Generation
@@ -34,6 +35,7 @@ class SystemClock:
 
 def configure_logs(settings: Settings) -> None:
     """Set up logging: JSON in production, lines for people elsewhere, masked in both."""
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logs.configure(settings.LOG_LEVEL, json=settings.ENVIRONMENT == "production", mask=pii.mask)
 
 

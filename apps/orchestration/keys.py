@@ -29,7 +29,7 @@ def answer_key(
 
 
 def recall_key(request: AnswerRequest, on: Collection[str]) -> str | None:
-    """The same without index, models and wording; tenant and filters still decide who may see it."""
+    """The same without index, models and wording; tenant and filters still say who may see it."""
     return None if request.history else "recall:" + _digest(*_asked(request, on))
 
 

@@ -12,11 +12,16 @@ from apps.core.domain.ports import Clock
 from apps.core.errors import DtRagError, PromptTooLong, ProviderBusy, ProviderFailure
 from apps.core.llm.models import CALL_LIMIT_S, Message, NamedModel, Piece, pieces
 from apps.core.llm.prices import cost_usd
-from apps.core.resilience import Breaker, BreakerState, allowance_s
+from apps.core.resilience import Breaker, BreakerState, Permit, allowance_s
 from apps.core.telemetry import metrics
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
+
+# A caller in a hurry must not open the breaker for all: a shorter call says nothing bad.
+FAIR_LIMIT_S = 5.0
+LATE_PAUSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -25,6 +30,33 @@ class Account:
 
     usage: Usage = field(default_factory=Usage)
     truncated: bool = False
+
+
+class Call:
+    """Tells breaker and metrics how a call ended; a cancelled one says nothing to the breaker."""
+
+    def __init__(self, name: str, permit: Permit, clock: Clock, *, fair: bool) -> None:
+        self._name = name
+        self._permit = permit
+        self._clock = clock
+        self._fair = fair
+        self._started_s = clock.monotonic()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Settle."""
+        outcome = "ok" if error is None else "cancelled"
+        if error is None:
+            self._permit.succeed()
+        elif isinstance(error, DtRagError):
+            outcome = error.code
+            if self._fair and not isinstance(error, PromptTooLong):
+                self._permit.fail()
+        self._permit.release()
+        metrics.llm_calls.of(self._name, outcome).inc()
+        metrics.llm_ms.of(self._name).observe((self._clock.monotonic() - self._started_s) * 1e3)
 
 
 class ChainedModel:
@@ -36,8 +68,7 @@ class ChainedModel:
         self._model = model
         self._clock = clock
         self._breaker = Breaker(model.name, clock, listener=_show)
-        self._opening = asyncio.Lock()
-        self._chat: BaseChatModel | ProviderFailure | None = None
+        self._opening: asyncio.Future[BaseChatModel | ProviderFailure] | None = None
 
     def may_cost_usd(self, messages: Sequence[Message], *, max_tokens: int) -> float:
         """An upper bound of a call's price: no tokenizer makes more tokens than UTF-8 bytes."""
@@ -45,20 +76,17 @@ class ChainedModel:
         return cost_usd(self.name, input_tokens=sent, output_tokens=max_tokens)
 
     async def open(self) -> BaseChatModel:
-        """Import the provider's package once, in a thread.
+        """Import the provider's package once, in a thread; a caller may leave before it is done.
 
         Raises:
             ProviderFailure: it cannot be set up; it is not tried again in this process.
         """
-        async with self._opening:
-            if self._chat is None:
-                try:
-                    self._chat = await asyncio.to_thread(self._model.factory)
-                except ProviderFailure as error:
-                    self._chat = error
-        if isinstance(self._chat, ProviderFailure):
-            raise self._chat
-        return self._chat
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(_opened, self._model))
+        chat = await asyncio.shield(self._opening)
+        if isinstance(chat, ProviderFailure):
+            raise chat
+        return chat
 
     async def stream(
         self,
@@ -79,58 +107,48 @@ class ChainedModel:
         Raises:
             ProviderFailure: or one of its kinds, after at most one call.
         """
-        chat = await self.open()
+        limit_s = allowance_s(CALL_LIMIT_S, deadline - self._clock.monotonic())
+        ends_at = asyncio.get_running_loop().time() + limit_s
+        chat = await self._ready(ends_at)
+        call = self._admitted(fair=limit_s >= min(CALL_LIMIT_S, FAIR_LIMIT_S))
+        account = account or Account()
+        account.usage = account.usage.plus(Usage(llm_calls=1))
+        account.truncated = False
+        spoken = pieces(chat, self.name, messages, max_tokens=max_tokens)
+        with call:
+            async for piece in self._in_time(spoken, ends_at):
+                self._count(piece, account)
+                if piece.text:
+                    yield piece.text
+
+    def _admitted(self, *, fair: bool) -> Call:
         permit = self._breaker.admit()
         if permit is None:
             raise ProviderBusy(
                 f"{self.name} failed several times and is left alone for a while.",
                 retry_after_s=self._breaker.retry_after_s or 1.0,
             )
-        account = account or Account()
-        account.truncated = False
-        started_s, outcome = self._clock.monotonic(), "cancelled"
-        try:
-            async for text in self._spoken(chat, messages, deadline, max_tokens, account):
-                yield text
-            outcome = "ok"
-            permit.succeed()
-        except PromptTooLong as error:
-            outcome = error.code
-            raise
-        except DtRagError as error:
-            outcome = error.code
-            permit.fail()
-            raise
-        finally:
-            permit.release()
-            metrics.llm_calls.of(self.name, outcome).inc()
-            metrics.llm_ms.of(self.name).observe((self._clock.monotonic() - started_s) * 1e3)
+        return Call(self.name, permit, self._clock, fair=fair)
 
-    async def _spoken(
-        self,
-        chat: BaseChatModel,
-        messages: Sequence[Message],
-        deadline: float,
-        max_tokens: int,
-        account: Account,
-    ) -> AsyncGenerator[str, None]:
-        limit_s = allowance_s(CALL_LIMIT_S, deadline - self._clock.monotonic())
-        ends_at = asyncio.get_running_loop().time() + limit_s
-        account.usage = account.usage.plus(Usage(llm_calls=1))
-        stream = pieces(chat, self.name, messages, max_tokens=max_tokens)
+    async def _ready(self, ends_at: float) -> BaseChatModel:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                return await self.open()
+        except TimeoutError as error:
+            raise _late(self.name) from error
+
+    async def _in_time(
+        self, spoken: AsyncGenerator[Piece, None], ends_at: float
+    ) -> AsyncGenerator[Piece, None]:
         while True:
             try:
                 async with asyncio.timeout_at(ends_at):
-                    piece = await anext(stream, None)
+                    piece = await anext(spoken, None)
             except TimeoutError as error:
-                raise ProviderBusy(
-                    f"{self.name} did not answer in time.", retry_after_s=limit_s
-                ) from error
+                raise _late(self.name) from error
             if piece is None:
                 return
-            self._count(piece, account)
-            if piece.text:
-                yield piece.text
+            yield piece
 
     def _count(self, piece: Piece, account: Account) -> None:
         account.truncated = account.truncated or piece.truncated
@@ -164,6 +182,17 @@ class ModelChain:
     async def warm(self) -> None:
         """Import the providers' packages now, so that the first question need not wait."""
         await asyncio.gather(*(model.open() for model in self._models), return_exceptions=True)
+
+
+def _opened(model: NamedModel) -> BaseChatModel | ProviderFailure:
+    try:
+        return model.factory()
+    except ProviderFailure as error:
+        return error
+
+
+def _late(name: str) -> ProviderBusy:
+    return ProviderBusy(f"{name} did not answer in time.", retry_after_s=LATE_PAUSE_S)
 
 
 def _show(name: str, state: BreakerState) -> None:

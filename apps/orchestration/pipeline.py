@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -55,43 +55,31 @@ class Memory(Protocol):
         """Keep it."""
 
 
+@dataclass(frozen=True, slots=True)
 class AnswerPipeline:
     """Answers questions; one for the whole process.
 
-    Args:
-        search: finds passages in the open index version.
-        models: the chat models in fallback order, maybe none.
-        flags: decides every flag once a request.
-        cache: keeps finished answers.
-        settings: time limits.
-        clock: times and durations.
-        rng: answer ids, fences and pauses; `random.SystemRandom` outside of tests.
-        record: keeps what was answered; a failure there is logged and does not lose the answer.
-        nodes: the walk.
+    search: finds passages in the open index version.
+    models: the chat models in fallback order, maybe none.
+    flags: decides every flag once a request.
+    cache: keeps finished answers.
+    settings: time limits.
+    clock: times and durations.
+    rng: answer ids, fences and pauses; `random.SystemRandom` outside of tests.
+    record: keeps what was answered; a failure there is logged and does not lose the answer.
+    nodes: the walk.
     """
 
-    def __init__(
-        self,
-        search: Index,
-        models: ModelChain,
-        *,
-        flags: FlagDecider,
-        cache: Memory,
-        settings: Settings,
-        clock: Clock,
-        rng: random.Random,
-        record: Record,
-        nodes: tuple[Node, ...] = PIPELINE,
-    ) -> None:
-        self._search = search
-        self._models = models
-        self._flags = flags
-        self._cache = cache
-        self._settings = settings
-        self._clock = clock
-        self._rng = rng
-        self._record = record
-        self._nodes = nodes
+    search: Index
+    models: ModelChain
+    _: KW_ONLY
+    flags: FlagDecider
+    cache: Memory
+    settings: Settings
+    clock: Clock
+    rng: random.Random
+    record: Record
+    nodes: tuple[Node, ...] = PIPELINE
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
         """Answer at once.
@@ -133,12 +121,12 @@ class AnswerPipeline:
             await asyncio.gather(task, return_exceptions=True)
 
     def _begin(self, request: AnswerRequest, *, streaming: bool) -> Begun:
-        now_s = self._clock.monotonic()
-        limit_s = self._settings.REQUEST_TIMEOUT_S
+        now_s = self.clock.monotonic()
+        limit_s = self.settings.REQUEST_TIMEOUT_S
         return Begun(
             request,
-            answer_id=f"{self._rng.getrandbits(128):032x}",
-            decisions=dict(self._flags.evaluate_all(request)),
+            answer_id=f"{self.rng.getrandbits(128):032x}",
+            decisions=dict(self.flags.evaluate_all(request)),
             started_s=now_s,
             deadline=now_s + min(request.timeout_s or limit_s, limit_s),
             streaming=streaming,
@@ -158,21 +146,21 @@ class AnswerPipeline:
 
     async def _known(self, begun: Begun) -> AnswerRecord | None:
         """Answer from the cache."""
-        key = self._key(begun, self._search.version)
-        found = await self._cache.get(key, AnswerRecord) if key else None
+        key = self._key(begun, self.search.version)
+        found = await self.cache.get(key, AnswerRecord) if key else None
         if found is None:
             return None
         timings_ms = {"total": self._elapsed_ms(begun)}
-        return again(begun, found, timings_ms=timings_ms, now=self._clock.now())
+        return again(begun, found, timings_ms=timings_ms, now=self.clock.now())
 
     async def _made(self, begun: Begun, outbox: Outbox) -> AnswerRecord:
         """Answer by walking the graph, and remember a good answer."""
-        if begun.deadline <= self._clock.monotonic():
+        if begun.deadline <= self.clock.monotonic():
             raise DeadlineExceeded("The request's time was used up before it began.")
-        state = initial(begun, self._search.version or "")
-        state = await walk(begun.on, self._nodes, state, self._context(begun, outbox))
+        state = initial(begun, self.search.version or "")
+        state = await walk(begun.on, self.nodes, state, self._context(begun, outbox))
         timings_ms = {"total": self._elapsed_ms(begun), **outbox.timings_ms}
-        record = made(begun, state, timings_ms=timings_ms, now=self._clock.now())
+        record = made(begun, state, timings_ms=timings_ms, now=self.clock.now())
         await self._remember(begun, record)
         return record
 
@@ -180,22 +168,22 @@ class AnswerPipeline:
         if record.abstained or record.degraded or record.mode == "search":
             return
         if key := self._key(begun, record.index_version):
-            await self._cache.put(key, record)
+            await self.cache.put(key, record)
         recall = recall_key(begun.request, begun.on)
         if recall and record.answer_origin != "extractive":
-            await self._cache.put(recall, record, ttl_s=RECALL_TTL_S)
+            await self.cache.put(recall, record, ttl_s=RECALL_TTL_S)
 
     def _context(self, begun: Begun, outbox: Outbox) -> RunContext:
         async def recall() -> AnswerRecord | None:
             key = recall_key(begun.request, begun.on)
-            return await self._cache.get(key, AnswerRecord) if key else None
+            return await self.cache.get(key, AnswerRecord) if key else None
 
-        on = [node for node in self._nodes if node.flag is None or node.flag.key in begun.on]
+        on = [node for node in self.nodes if node.flag is None or node.flag.key in begun.on]
         return RunContext(
-            search=self._search.search,
-            models=self._models,
-            clock=self._clock,
-            rng=self._rng,
+            search=self.search.search,
+            models=self.models,
+            clock=self.clock,
+            rng=self.rng,
             deadline=begun.deadline,
             emit=outbox.emit,
             recall=recall,
@@ -206,7 +194,7 @@ class AnswerPipeline:
     async def _kept(self, record: AnswerRecord) -> AnswerRecord:
         """Hand the record over; feedback on an answer that was not kept will find nothing."""
         try:
-            await self._record(record)
+            await self.record(record)
         except DtRagError as error:
             log.error("answer.not_recorded", code=error.code, error=error.detail)
             return replace(record, degraded=(*record.degraded, "record"))
@@ -227,9 +215,9 @@ class AnswerPipeline:
         )
 
     def _elapsed_ms(self, begun: Begun) -> float:
-        return (self._clock.monotonic() - begun.started_s) * 1e3
+        return (self.clock.monotonic() - begun.started_s) * 1e3
 
     def _key(self, begun: Begun, version: str | None) -> str | None:
         if not version:
             return None
-        return answer_key(begun.request, begun.on, models=self._models.names, version=version)
+        return answer_key(begun.request, begun.on, models=self.models.names, version=version)

@@ -127,13 +127,12 @@ async def test_reading_documents(writer: httpx.AsyncClient, world: World) -> Non
     assert whole.text == TEXT
     cut = await writer.get(f"{ROOT}/a/spans?start=4&end=8")
     assert SpanReply.model_validate_json(cut.content).text == TEXT[4:8]
+    assert (await writer.get(f"{ROOT}/a/spans?start=8&end=4")).json()["text"] == ""
 
 
-@pytest.mark.parametrize(
-    "query", ["", "?start=1", "?start=-1&end=2", "?start=3&end=2", "?start=x&end=2"]
-)
+@pytest.mark.parametrize("query", ["", "?start=1", "?start=-1&end=2", "?start=x&end=2"])
 async def test_spans_that_are_none(writer: httpx.AsyncClient, world: World, query: str) -> None:
-    """Missing, negative, reversed or not numbers."""
+    """Missing, negative or not numbers."""
     stored(world, "a")
     reply = await writer.get(f"{ROOT}/a/spans{query}")
     assert reply.status_code == 422

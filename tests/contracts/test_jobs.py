@@ -144,6 +144,17 @@ async def test_leases_of_workers_known_to_be_dead_are_freed(storage: Storage) ->
     assert await lease(storage, YOU, now=101) == ["a"]
 
 
+async def test_a_job_that_its_worker_must_leave_is_queued_as_before(storage: Storage) -> None:
+    """A shutdown gives jobs back at once and counts as no try."""
+    await enqueue(storage, "a", "b")
+    await lease(storage, ME, now=200)
+    async with storage.session() as s:
+        assert await jobs.release(s, YOU, ["a"], now=210) == 0
+        assert await jobs.release(s, ME, ["a"], now=210) == 1
+    assert (await read(storage, "a")).attempts == 0
+    assert await lease(storage, YOU, now=210) == ["a"]
+
+
 async def test_items_carry_their_content_until_they_are_finished(storage: Storage) -> None:
     """The next unfinished item comes with its bytes; finished ones are emptied but listed."""
     await enqueue(storage, "a")

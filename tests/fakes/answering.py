@@ -1,4 +1,4 @@
-"""Stand-ins for what a pipeline is given: an index, a cache, and chat models that follow a script."""
+"""Stand-ins for what a pipeline is given: index, cache, and chat models that follow a script."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from apps.core.domain.models import (
 )
 from apps.core.domain.ports import FlagDecider
 from apps.core.errors import DtRagError, StorageDown
-from apps.core.llm.models import NamedModel
+from apps.core.llm.models import NamedModel, chat_models
 from apps.core.settings import load
 from apps.orchestration.models import ModelChain
 from apps.orchestration.node import Node
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.pipeline import AnswerPipeline
 from tests.fakes.clock import FakeClock
+from tests.fakes.gemini import FakeGemini
 
-CLEAR = SearchSignals(lexical_top=14.0, lexical_gap=7.0, coverage=0.95)
-NOTHING = SearchSignals(lexical_top=0.5, lexical_gap=0.0, coverage=0.05)
+CLEAR = SearchSignals(14.0, 13.0, 1.0, dense_top=0.9, agreement=1.0)
+NOTHING = SearchSignals(lexical_top=0.5, coverage=0.05)
 
 
 def hit(name: str, text: str, *, title: str = "", language: Language = "ko") -> Hit:
@@ -64,7 +65,9 @@ BRIDGE = hit(
 class FakeIndex:
     """Finds the same passages whatever is asked."""
 
-    def __init__(self, hits: Sequence[Hit] = (SEOUL, BUSAN), signals: SearchSignals = CLEAR) -> None:
+    def __init__(
+        self, hits: Sequence[Hit] = (SEOUL, BUSAN), signals: SearchSignals = CLEAR
+    ) -> None:
         self.hits = tuple(hits)
         self.signals = signals if hits else NOTHING
         self.version: str | None = "20251121_0300"
@@ -136,7 +139,7 @@ class Scripted(BaseChatModel):
     """Says its lines piece by piece; an exception among them is raised at its place."""
 
     lines: list[Any]
-    heard: list[list[tuple[str, str]]] = []
+    heard: list[list[tuple[str, str]]]
     ends: str = "stop"
 
     @property
@@ -175,6 +178,13 @@ def scripted(*lines: str | Exception, name: str = "fake:one", ends: str = "stop"
     return NamedModel(name, lambda: model)
 
 
+def gemini_model(server: FakeGemini, *, model: str = "gemini-2.5-flash") -> NamedModel:
+    """The real Gemini client, pointed at a loopback server."""
+    given = {"GEMINI_API_KEY": "test-key", "GEMINI_BASE_URL": server.url}
+    listed = {"DTRAG_LLM": f"google_genai:{model}", "DTRAG_HOME": "no-such-directory"}
+    return chat_models(load({**given, **listed}))[0]
+
+
 def heard(model: NamedModel) -> list[list[tuple[str, str]]]:
     """What a scripted model was told, call by call."""
     chat = model.factory()
@@ -192,9 +202,10 @@ class Stage:
         flags: FlagDecider | None = None,
         nodes: tuple[Node, ...] = PIPELINE,
         memory: FakeMemory | None = None,
+        clock: FakeClock | None = None,
         **settings: str,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.index = index or FakeIndex()
         self.memory = memory or FakeMemory()
         self.recorder = Recorder()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 
 class FakeClock:
     """Stands still until `pass_s` is called."""
@@ -18,3 +20,10 @@ class FakeClock:
 
     def pass_s(self, seconds: float) -> None:
         self._elapsed_s += seconds
+
+
+class RunningClock(FakeClock):
+    """Durations are real, for tests of time limits."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()

@@ -35,6 +35,9 @@ class FakeIntake:
     async def job(self, job_id: str) -> JobView | None:
         return self.jobs.get(job_id)
 
+    async def finished(self, job_id: str) -> JobView:
+        return self.jobs[job_id]
+
     def _job(self, names: Sequence[str]) -> str:
         job_id = f"job{len(self.jobs)}"
         items = tuple(ItemView(name, "stored", (f"doc-{name}",), None, None) for name in names)

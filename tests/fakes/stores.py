@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.ports import KeyWish, Known, Opinion, Remembered, Ticket
+from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown
 

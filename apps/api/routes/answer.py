@@ -19,10 +19,11 @@ from apps.api.bodies import read_json
 from apps.api.exchange import exchange_of
 from apps.api.idempotency import LOCAL_CALLER, Claim, claim, remembered
 from apps.api.operation import operation
-from apps.api.ports import Answerer, Remembered
+from apps.api.ports import Answerer
 from apps.api.runs import Run
 from apps.api.schemas.answer import AnswerBody, AnswerReply, StoredAnswerReply
 from apps.api.services import Services, services_of
+from apps.api.store_ports import Remembered
 from apps.core.domain.models import AnswerRecord, AnswerRequest
 from apps.core.errors import NotFound
 
@@ -57,15 +58,15 @@ ANSWER = operation(
 )
 # What the page says of a stream; FastAPI merges it into the reply above.
 ANSWER["responses"][200] = {
-    "content": {sse.EVENT_STREAM: {"schema": {"type": "string"}}},
+    "content": {sse.EVENT_STREAM: {"schema": sse.EVENT_SCHEMA}},
     "description": "The answer, or its events: metadata, progress, data, then complete or error.",
 }
 router = APIRouter(tags=["answer"])
 
 
+@router.post("/api/v1/pipeline/execute", **ANSWER)
 @router.post("/api/v1/answer", **ANSWER)
 @router.post("/answer", **ANSWER)
-@router.post("/api/v1/pipeline/execute", **ANSWER)
 async def answer(request: Request) -> Response:
     """Answer from the passages; every `[n]` in the text has a citation with an exact quote.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -24,11 +23,9 @@ from apps.api.schemas.documents import (
 )
 from apps.api.services import services_of
 from apps.api.uploads import REQUEST_BODY, Submission, read_submission
-from apps.core.errors import NotFound, Unprocessable
-from apps.ingestion.items import JobView
+from apps.core.errors import NotFound
 
 MAX_PLACE = 1_000_000_000
-POLL_S = 0.1
 READ, WRITE = "search", "documents:write"
 DocId = Annotated[str, Path(min_length=1, max_length=128)]
 router = APIRouter(tags=["documents"])
@@ -56,7 +53,7 @@ async def add(
         job_id = await _submit(intake, submission)
         if not wait:
             return render.json_response({"job_id": job_id}, status=202)
-        job = await _finished(intake, job_id)
+        job = await intake.finished(job_id)
         return render.json_response(render.job(job), status=201 if job.state == "done" else 202)
 
     return await once_only(request, f"documents?wait={wait}", raw, submit)
@@ -70,17 +67,6 @@ async def _submit(intake: Intake, submission: Submission) -> str:
     if submission.url is not None:
         return await intake.submit_url(submission.url)
     return await intake.submit(submission.items)
-
-
-async def _finished(intake: Intake, job_id: str) -> JobView:
-    # Any worker may do the job, so only SQL knows when it is over.
-    while True:
-        found = await intake.job(job_id)
-        if found is None:
-            raise NotFound("There is no such job.")
-        if found.state in {"done", "failed"}:
-            return found
-        await asyncio.sleep(POLL_S)
 
 
 @router.get(
@@ -127,9 +113,7 @@ async def span(
     start: Annotated[int, Query(ge=0, le=MAX_PLACE)],
     end: Annotated[int, Query(ge=0, le=MAX_PLACE)],
 ) -> Response:
-    """The text at [start, end), in the offsets that citations use; cut at the text's end."""
-    if end < start:
-        raise Unprocessable("end: must not be before start")
+    """The text at [start, end), in the offsets that citations use, as far as there is any."""
     text = await (await services_of(request).stores.get()).documents.span(doc_id, start, end)
     if text is None:
         raise NotFound("There is no such document.")

@@ -11,10 +11,10 @@ from apps.api.admission import caller_of
 from apps.api.bodies import read_json
 from apps.api.idempotency import LOCAL_CALLER, once_only
 from apps.api.operation import operation
-from apps.api.ports import Opinion
 from apps.api.routes.answer import IDEMPOTENCY_KEY
 from apps.api.schemas.answer import AcceptedReply, FeedbackBody
 from apps.api.services import services_of
+from apps.api.store_ports import Opinion
 
 router = APIRouter(tags=["answer"])
 

@@ -13,7 +13,6 @@ from apps.api import render
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
 from apps.api.operation import operation
-from apps.api.ports import Keys, KeyWish
 from apps.api.ratelimit import DAY_S
 from apps.api.schemas.keys import (
     KeyBody,
@@ -24,6 +23,7 @@ from apps.api.schemas.keys import (
     UsageReply,
 )
 from apps.api.services import services_of
+from apps.api.store_ports import Keys, KeyWish
 from apps.core.errors import NotAllowed
 
 SCOPE = "keys:write"

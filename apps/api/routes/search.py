@@ -50,8 +50,8 @@ BATCH = operation(
 router = APIRouter(tags=["search"], route_class=DirectRoute)
 
 
-@router.post("/api/v1/search", **SINGLE)
 @router.post("/search", **SINGLE)
+@router.post("/api/v1/search", **SINGLE)
 async def search(request: Request) -> Response:
     """Return the best passages of the open index version.
 

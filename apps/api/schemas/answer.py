@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, model_validator
 
-from apps.api.schemas.base import NO_NUL, VISIBLE, Identifier, Reply, Request, either_name
+from apps.api.schemas.base import NO_NUL, VISIBLE, WHOLE, Identifier, Reply, Request, either_name
 from apps.api.schemas.search import FiltersBody, SourceReply
 from apps.core.domain.models import (
     AnswerMode,
@@ -31,7 +31,7 @@ class AnswerBody(Request):
         str, StringConstraints(min_length=1, max_length=MAX_QUESTION_CHARS, pattern=VISIBLE)
     ] = Field(validation_alias=AliasChoices("question", "q", "query"))
     mode: AnswerMode = "answer"
-    final_topk: Annotated[int, Field(ge=1, le=20)] = Field(
+    final_topk: Annotated[int, Field(ge=1, le=20), WHOLE] = Field(
         default=5, validation_alias=AliasChoices("final_topk", "max_results")
     )
     filters: FiltersBody | None = None
@@ -171,7 +171,7 @@ class FeedbackBody(Request):
     )
 
     answer_id: Identifier
-    rating: Annotated[int, Field(ge=1, le=5)] | None = None
+    rating: Annotated[int, Field(ge=1, le=5), WHOLE] | None = None
     thumbs_up: bool | None = None
     reward: Annotated[float, Field(ge=-1, le=1)] | None = None
     comment: Annotated[str, StringConstraints(max_length=4000, pattern=NO_NUL)] | None = None

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 # PostgreSQL stores no NUL in text; elsewhere it only serves attacks.
 NO_NUL = r"^[^\x00]*$"
@@ -14,6 +21,15 @@ VISIBLE = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=VISIBLE)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NO_NUL)]
+
+
+def _whole(value: object) -> object:
+    # JSON has one kind of number: 5.0 is the integer 5, and JSON Schema says so too.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# The last word of an annotation, or the page would not show the bounds.
+WHOLE = BeforeValidator(_whole)
 
 
 def _real_date(value: str) -> str:

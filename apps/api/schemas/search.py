@@ -8,6 +8,7 @@ from pydantic import AliasChoices, ConfigDict, Field, StringConstraints
 
 from apps.api.schemas.base import (
     VISIBLE,
+    WHOLE,
     Identifier,
     IsoDate,
     Problem,
@@ -23,7 +24,7 @@ MAX_VALUES = 100
 QueryText = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_QUERY_CHARS, pattern=VISIBLE)
 ]
-TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K), WHOLE]
 
 
 class FiltersBody(Request):

@@ -12,7 +12,6 @@ function translate() {
   document.documentElement.lang = language;
   byId("language").textContent = say("other");
   for (const each of document.querySelectorAll("[data-text]")) each.textContent = say(each.dataset.text);
-  for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", say(each.dataset.label));
 }
 
 function headers(more) {

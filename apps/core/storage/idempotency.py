@@ -52,29 +52,17 @@ async def claim(
     Raises:
         BusinessFailure: the key was used with another body, or its request is still running.
     """
-    row = {
-        "caller": wanted.caller,
-        "route": wanted.route,
-        "key": wanted.key,
-        "body_sha256": body_sha256,
-        "created_at": wanted.at,
-    }
-    statement = insert(s, table).values(row)
+    row = {"body_sha256": body_sha256, "created_at": wanted.at, "status": None, "response": None}
     over = or_(
         table.c.created_at <= wanted.at - KEPT_S,
         and_(table.c.status.is_(None), table.c.created_at <= wanted.at - claim_s),
     )
+    named = {"caller": wanted.caller, "route": wanted.route, "key": wanted.key}
     taken = await s.execute(
-        statement.on_conflict_do_update(
-            index_elements=["caller", "route", "key"],
-            set_={
-                "body_sha256": body_sha256,
-                "created_at": wanted.at,
-                "status": None,
-                "response": None,
-            },
-            where=over,
-        ).returning(table.c.key)
+        insert(s, table)
+        .values({**named, **row})
+        .on_conflict_do_update(index_elements=list(named), set_=row, where=over)
+        .returning(table.c.key)
     )
     if taken.first() is not None:
         return None

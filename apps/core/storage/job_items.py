@@ -84,7 +84,7 @@ async def counts(s: Session, job_id: str) -> dict[str, int]:
 async def stored_ids(s: Session, job_ids: Collection[str]) -> list[str]:
     """The documents that items of these jobs have stored so far."""
     query = select(job_item.c.doc_ids).where(job_item.c.job_id.in_(job_ids))
-    kept = query.where(job_item.c.state.in_(("stored", "queued")))
+    kept = query.where(job_item.c.state.in_(("stored", "queued", "failed")))
     rows = (await s.execute(kept.order_by(job_item.c.job_id, job_item.c.ordinal))).scalars()
     return list(dict.fromkeys(doc_id for doc_ids in rows for doc_id in doc_ids))
 

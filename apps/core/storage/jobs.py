@@ -164,6 +164,13 @@ async def release_of(s: Session, workers: Collection[str], *, now: float) -> int
     return int((await s.execute(freed)).rowcount)
 
 
+async def release(s: Session, worker: str, job_ids: Collection[str], *, now: float) -> int:
+    """Queue jobs again that this worker was asked to leave; that was no try; return how many."""
+    mine = update(job).where(_held(worker), job.c.id.in_(job_ids))
+    values = {"state": "queued", "run_after_at": now, "updated_at": now, **FREE}
+    return int((await s.execute(mine.values(attempts=job.c.attempts - 1, **values))).rowcount)
+
+
 async def holders(s: Session) -> set[str]:
     """The workers that hold a lease."""
     query = select(job.c.locked_by).where(job.c.state == "running").distinct()

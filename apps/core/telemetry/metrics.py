@@ -1,7 +1,7 @@
 """Every instrument of the product, and the page that Prometheus reads.
 
 Labels are closed or bounded sets, never a user's text; children are looked up once and kept.
-Durations are milliseconds. The five names without the `dtrag_` prefix are those that the
+Durations are milliseconds. The names without the `dtrag_` prefix are those that the
 operators' dashboards use. With several workers (`PROMETHEUS_MULTIPROC_DIR`, see `workers.py`)
 every figure is the sum over workers unless a gauge says otherwise.
 """
