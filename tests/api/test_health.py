@@ -152,7 +152,5 @@ async def test_both_languages_have_every_text(client: httpx.AsyncClient) -> None
     names = [set(re.findall(r"^    (\w+):", part, re.MULTILINE)) for part in (korean, english)]
     assert names[0] == names[1]
     page = (await client.get("/")).text + (await client.get("/ui/page.js")).text
-    used = set(re.findall(r'data-text="(\w+)"', page)) | set(
-        re.findall(r'say\("(\w+)"\)', page)
-    )
+    used = set(re.findall(r'data-text="(\w+)"', page)) | set(re.findall(r'say\("(\w+)"\)', page))
     assert used == names[0]
