@@ -19,6 +19,7 @@ from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.job_items import Item
 from apps.core.storage.jobs import Job
+from apps.core.text import pii
 from apps.ingestion.items import NewItem, meta_from
 from apps.ingestion.jobs import describe
 from apps.ingestion.parse import ParsedFile, Parser
@@ -103,7 +104,7 @@ class Intake:
         done = int(item.meta.get("done", 0))
         for start in range(done, parts, DOCUMENTS_AT_ONCE):
             block = range(start, min(start + DOCUMENTS_AT_ONCE, parts))
-            origin = Origin(item.name, found.format, new.meta)
+            origin = Origin(pii.mask(item.name), found.format, new.meta)
             prepared = await asyncio.to_thread(self._prepared, origin, found, block)
             item = await self._store(job, item, prepared, parts)
             fresh.doc_ids += [each.document.id for each in prepared]
@@ -114,8 +115,7 @@ class Intake:
         if item.content is not None:
             return NewItem(item.name, item.content, meta, item.meta.get("format"))
         fetched = await self._fetch(item.name)
-        given = replace(meta.over(fetched.meta), source_url=item.name)
-        return replace(fetched, meta=given)
+        return replace(fetched, meta=meta.over(fetched.meta))
 
     def _prepared(self, origin: Origin, found: ParsedFile, block: Iterable[int]) -> list[Prepared]:
         if len(found.documents) == 1:

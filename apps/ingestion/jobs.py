@@ -105,7 +105,9 @@ class Runner:
             raise
         # The gate around background work: a job that fails in any way must not stop the queue.
         except Exception as error:
-            log.warning("job.failed", kind=kind, ids=[job.id for job in taken], exc_info=True)
+            unknown = not isinstance(error, DtRagError | OSError)
+            ids = [job.id for job in taken]
+            log.warning("job.failed", kind=kind, ids=ids, why=describe(error)[1], exc_info=unknown)
             await self._put_back(taken, error)
             return False
         await self._finish(taken)

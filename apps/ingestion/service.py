@@ -13,16 +13,15 @@ import structlog
 
 from apps.core.domain.ports import Clock, Embedder
 from apps.core.errors import IndexNotReady, NotFound, StorageDown
-from apps.core.outbound import addresses
-from apps.core.outbound.client import Client
+from apps.core.outbound import Outbound
 from apps.core.settings import Settings
 from apps.core.storage import changes, documents, job_items, jobs
 from apps.core.storage.documents import Listed
 from apps.core.storage.engine import Storage
 from apps.core.storage.job_items import Item
 from apps.core.storage.jobs import LEASE_S, Job
-from apps.ingestion.intake import Fetch, Intake
-from apps.ingestion.items import JobView, NewItem
+from apps.ingestion.intake import Intake
+from apps.ingestion.items import ItemMeta, JobView, NewItem
 from apps.ingestion.jobs import KINDS, Handler, Runner
 from apps.ingestion.parse import Parser
 from apps.ingestion.pipeline import ChunkSize
@@ -32,6 +31,7 @@ from apps.ingestion.vectors import Vectors
 
 POLL_S = 0.5
 WAIT_S = 0.05
+FETCH_TIMEOUT_S = 60.0
 DOCUMENT_KINDS, VECTOR_KINDS = KINDS[:2], KINDS[2:]
 
 log = structlog.get_logger(__name__)
@@ -48,14 +48,14 @@ class Ingestion:
         embedder: Embedder | None,
         clock: Clock,
         *,
-        fetch: Fetch | None = None,
+        outbound: Outbound | None = None,
         parser: Parser | None = None,
         index: Index | None = None,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._max_bytes = settings.MAX_UPLOAD_BYTES
-        self._policy = addresses.policy(settings)
+        self._outbound = outbound or Outbound(settings, clock=clock)
         self._embedder = embedder
         self._parser = parser or Parser()
         self._news = asyncio.Event()
@@ -65,16 +65,15 @@ class Ingestion:
             embedder_id=embedder.id if embedder else None,
             clock=clock,
         )
-        handlers = self._handlers(settings, fetch or self._fetched)
-        self._runner = Runner(storage, handlers, clock=clock)
+        self._runner = Runner(storage, self._handlers(settings), clock=clock)
 
-    def _handlers(self, settings: Settings, fetch: Fetch) -> dict[str, Handler]:
+    def _handlers(self, settings: Settings) -> dict[str, Handler]:
         size = ChunkSize(settings.DTRAG_CHUNK_TOKENS, settings.DTRAG_CHUNK_OVERLAP)
         intake = Intake(
             self._storage,
             self._publication,
             self._parser,
-            fetch=fetch,
+            fetch=self._fetched,
             size=size,
             clock=self._clock,
         )
@@ -109,9 +108,11 @@ class Ingestion:
         """Queue the document at an address; it is fetched by the job.
 
         Raises:
-            NotAllowed: the guard refuses the address as it is written.
+            Unprocessable: the guard refuses the address.
+            BadReply: its host has no address.
         """
-        return await self._enqueue([Item(0, addresses.checked(url, self._policy).text, {})])
+        await self._outbound.check(url)
+        return await self._enqueue([Item(0, url, {})])
 
     async def _enqueue(self, rows: Sequence[Item]) -> str:
         job = Job(f"job-{secrets.token_hex(8)}", "ingest", total=len(rows))
@@ -224,14 +225,24 @@ class Ingestion:
         """Write the whole index anew from the database; the version's id."""
         return await self._publication.rebuild()
 
+    async def __aenter__(self) -> Ingestion:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
-        """End the parser's process."""
+        """End the parser's process, and close what fetches."""
+        await self._outbound.close()
         await asyncio.to_thread(self._parser.close)
 
     async def _fetched(self, url: str) -> NewItem:
-        async with Client(self._policy) as client:
-            page = await client.fetch(url, max_bytes=self._max_bytes)
-        return NewItem(page.name, page.content)
+        limit = self._max_bytes
+        found = await self._outbound.fetch(url, max_bytes=limit, timeout_s=FETCH_TIMEOUT_S)
+        kind = (found.content_type or "").split(";")[0].strip().lower()
+        named = kind == "text/html" and not found.filename.endswith((".html", ".htm"))
+        name = f"{found.filename}.html" if named else found.filename
+        return NewItem(name, found.content, ItemMeta(source_url=found.url))
 
     async def _pending(self, kinds: Collection[str]) -> bool:
         async with self._storage.reading() as s:

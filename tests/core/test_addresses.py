@@ -114,7 +114,14 @@ def test_any_text_is_accepted_or_refused(text: str) -> None:
     [
         *("169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"),
         *("fd20:ce::254", "169.254.170.2", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1"),
-        *("255.255.255.255", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::"),
+        *(
+            "255.255.255.255",
+            "::ffff:169.254.169.254",
+            "0.1.2.3",
+            "2001:0:808:808::5601:5601",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::",
+        ),
     ],
 )
 def test_a_listed_host_still_leads_to_no_metadata(text: str) -> None:
@@ -143,7 +150,7 @@ def test_a_listing_holds_exactly_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["http://wiki", "wiki:http", "wiki:0", "a b", "user@wiki", "127.1"]
+    "text", ["http://wiki", "wiki:http", "wiki:0", "wiki:65536", "a b", "user@wiki", "127.1"]
 )
 def test_an_unreadable_listing_stops_the_start(text: str) -> None:
     """The message names the variable and the entry."""

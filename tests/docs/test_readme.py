@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.flows.service import Service, running
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-START_LIMIT_S = 120
 # What a reader must see; each pattern belongs to the first block that holds the words.
 SEEN = {
     "딥러닝의 주요 개념": r'"grounded":true.*"quote":"[^"]*[가-힣]',
@@ -29,68 +25,31 @@ SEEN = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Service:
-    """A service started as `make run` starts it."""
-
-    def __init__(self, home: Path) -> None:
-        self.port = free_port()
-        self.env = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "DTRAG_HOME": str(home / "var"),
-            "API_PORT": str(self.port),
-        }
-        self.log = home / "serve.log"
-        with self.log.open("w") as out:
-            self.process = subprocess.Popen(
-                ["dtrag", "quickstart"], cwd=ROOT, env=self.env, stdout=out, stderr=out
-            )
-        self.env["DTRAG_KEY"] = self.printed(r"(dtr_[A-Za-z0-9_-]{20,})")
-        self.printed(r"curl")
-
-    def printed(self, pattern: str) -> str:
-        end = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < end and self.process.poll() is None:
-            found = re.search(pattern, self.log.read_text("utf-8"))
-            if found:
-                return found[0]
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text("utf-8"))
-
-    def run(self, block: str, where: Path) -> str:
-        here = block.replace("localhost:8000", f"localhost:{self.port}")
-        here = here.replace(".venv/bin/dtrag", "dtrag").replace(
-            "curl -s", "curl -f -s --retry 9 --retry-connrefused"
-        )
-        here = here.replace("dtrag ingest docs", f"dtrag ingest {ROOT / 'docs'}")
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", here],
-            cwd=where,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, (here, done.stdout, done.stderr)
-        return done.stdout
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+def typed(service: Service, block: str, where: Path) -> str:
+    """Run a block in bash as a reader would, against this test's own service."""
+    here = block.replace("localhost:8000", f"localhost:{service.port}")
+    here = here.replace(".venv/bin/dtrag", "dtrag")
+    here = here.replace("curl -s", "curl --retry 9 --retry-connrefused -f -s")
+    here = here.replace("dtrag ingest docs", f"dtrag ingest {ROOT / 'docs'}")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", here],
+        cwd=where,
+        env={**service.env, "DTRAG_KEY": service.key},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, (here, done.stdout, done.stderr)
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(tmp_path_factory.mktemp("readme"))
-    yield made
-    assert made.stop() == 0
+    """The service as `make run` starts it."""
+    with running(tmp_path_factory.mktemp("readme"), command="quickstart") as started:
+        yield started
+        assert started.stop() == 0
 
 
 @pytest.mark.slow
@@ -101,7 +60,7 @@ def test_what_the_readme_says_can_be_typed(block: str, service: Service, tmp_pat
         target = block.split()[1]
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.M)
         return
-    output = service.run(block, tmp_path)
+    output = typed(service, block, tmp_path)
     for words, pattern in SEEN.items():
         if words in block:
             assert re.search(pattern, output, re.S), output

@@ -10,13 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    import pytest
 
 Mode = Literal[
     "ok",
@@ -53,6 +57,7 @@ FAULTS: tuple[Mode, ...] = (
     "prompt_blocked",
 )
 MID_STREAM: tuple[Mode, ...] = ("cut", "clean_cut", "stall")
+SILENT = frozenset({"hang", "stall"})
 REFUSALS: dict[str, tuple[int, str, str]] = {
     "429": (429, "RESOURCE_EXHAUSTED", "Quota exceeded."),
     "500": (500, "INTERNAL", "An internal error has occurred."),
@@ -266,8 +271,20 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def mode_of(request: pytest.FixtureRequest) -> str | None:
+    """The mode that a parametrised test asks for."""
+    params: dict[str, str] = getattr(getattr(request.node, "callspec", None), "params", {})
+    return params.get("mode")
+
+
+def first_sentence(call: Call) -> str:
+    """Answer with the first sentence of the first passage of our own prompt."""
+    found = re.search(r"\[1\]\n[^\n]*\n(.+?[.!?])(?:\s|$)", call.user, re.DOTALL)
+    return f"{found[1]} [1]" if found else "NO_ANSWER"
+
+
 async def _main() -> None:
-    fake = FakeGemini(reply="ok")
+    fake = FakeGemini(reply=first_sentence)
     await fake.__aenter__(int(sys.argv[1]) if len(sys.argv) > 1 else 9009)
     sys.stdout.write(f"GEMINI_BASE_URL={fake.url}\n")
     await asyncio.Event().wait()

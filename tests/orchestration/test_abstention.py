@@ -17,8 +17,8 @@ GOOD = SearchSignals(lexical_top=20.0, lexical_gap=8.0, coverage=0.8)
 POOR = SearchSignals(lexical_top=6.0, lexical_gap=0.2, coverage=0.35)
 
 
-def draft(*, support: float, terms: int = 10, foreign: bool = False) -> Draft:
-    return Draft((SENTENCE,), "number", None, support, terms, None, foreign)
+def draft(*, support: float, terms: int = 10, missing: float = 0.0, foreign: bool = False) -> Draft:
+    return Draft((SENTENCE,), "number", None, support, terms, missing, None, foreign)
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
@@ -39,9 +39,17 @@ def test_weak_evidence_abstains(language: Language, dense: float | None) -> None
     assert decide(signals, draft(support=0.15), language=language).abstain
 
 
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_what_no_passage_names_counts_against_it(language: Language) -> None:
+    """A year or a name of the question that is nowhere lowers the confidence."""
+    whole = decide(GOOD, draft(support=0.6), language=language)
+    lacking = decide(GOOD, draft(support=0.6, missing=1.0), language=language)
+    assert lacking.confidence < whole.confidence
+
+
 def test_nothing_found_abstains_for_sure() -> None:
     """No sentence, no answer."""
-    empty = Draft((), "thing", None, 0.0, 3, None, False)
+    empty = Draft((), "thing", None, 0.0, 3, 0.0, None, False)
     verdict = decide(SearchSignals(), empty, language="ko")
     assert (verdict.abstain, verdict.confidence) == (True, 0.0)
 

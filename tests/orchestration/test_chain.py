@@ -7,6 +7,7 @@ takes over unseen; after it the stream ends with a typed failure and what was sa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -18,20 +19,28 @@ from apps.orchestration import models as chain
 from apps.orchestration.events import Complete, Data, Failed
 from tests.fakes.answering import FakeIndex, FakeMemory, Stage, gemini_model, hit, scripted
 from tests.fakes.clock import RunningClock
-from tests.fakes.gemini import FAULTS, MID_STREAM, FakeGemini, Mode
+from tests.fakes.gemini import FAULTS, MID_STREAM, SILENT, FakeGemini, Mode, mode_of
 
 QUESTION = "서울의 인구는 몇 명인가?"
 FIRST = "서울의 인구는 940만 명이다 [1]. "
 REPLY = FIRST + "서울은 대한민국의 수도이다 [1]. 부산의 인구는 330만 명이다 [2]."
 BEFORE_TEXT = FAULTS
-SHORT_S = 0.25
+SHORT_S = 0.5
 
 
 @pytest.fixture(autouse=True)
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds that a hanging provider may cost a test."""
-    monkeypatch.setattr(door, "CALL_LIMIT_S", SHORT_S)
-    monkeypatch.setattr(chain, "CALL_LIMIT_S", SHORT_S)
+def short_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a provider stays silent, the seconds that it may cost a test."""
+    if mode_of(request) in SILENT:
+        monkeypatch.setattr(door, "CALL_LIMIT_S", SHORT_S)
+        monkeypatch.setattr(chain, "CALL_LIMIT_S", SHORT_S)
+
+
+async def opened(*models: NamedModel, **more: Any) -> Stage:
+    """A stage whose models are imported already, so that no limit runs out over that."""
+    stage = Stage(*models, **more)
+    await stage.chain.warm()
+    return stage
 
 
 @pytest.fixture
@@ -45,7 +54,7 @@ async def gemini() -> AsyncIterator[FakeGemini]:
 async def test_the_secondary_takes_over(gemini: FakeGemini, mode: Mode, streaming: bool) -> None:
     """Whatever happens to the first model before its first word, the second answers."""
     gemini.mode = mode
-    stage = Stage(gemini_model(gemini), scripted(REPLY, name="fake:two"))
+    stage = await opened(gemini_model(gemini), scripted(REPLY, name="fake:two"))
     told = await stage.told(QUESTION, streaming=streaming)
     assert isinstance(told[-1], Complete)
     record = told[-1].record
@@ -60,7 +69,7 @@ async def test_the_secondary_takes_over(gemini: FakeGemini, mode: Mode, streamin
 async def test_quoting_is_always_left(gemini: FakeGemini, mode: Mode, streaming: bool) -> None:
     """With one model only, its fault leaves the cited quotation."""
     gemini.mode = mode
-    told = await Stage(gemini_model(gemini)).told(QUESTION, streaming=streaming)
+    told = await (await opened(gemini_model(gemini))).told(QUESTION, streaming=streaming)
     assert isinstance(told[-1], Complete)
     record = told[-1].record
     assert (record.served_by, record.answer_origin) == ("extractive", "extractive")
@@ -73,9 +82,8 @@ async def test_quoting_is_always_left(gemini: FakeGemini, mode: Mode, streaming:
 async def test_a_plain_answer_survives_a_cut(gemini: FakeGemini, mode: Mode) -> None:
     """Nothing of the broken reply is in the answer, because nobody has read it yet."""
     gemini.mode = mode
-    stage = Stage(
-        gemini_model(gemini), scripted("서울은 대한민국의 수도이다 [1].", name="fake:two")
-    )
+    second = scripted("서울은 대한민국의 수도이다 [1].", name="fake:two")
+    stage = await opened(gemini_model(gemini), second)
     record = await stage.answer(QUESTION)
     assert record.served_by == "secondary"
     assert record.answer == "서울은 대한민국의 수도이다. [1]"
@@ -87,7 +95,7 @@ async def test_a_stream_that_has_spoken_fails_with_what_it_said(
 ) -> None:
     """One terminal event, typed, with exactly the text that went out."""
     gemini.mode = mode
-    stage = Stage(gemini_model(gemini), scripted(REPLY, name="fake:two"))
+    stage = await opened(gemini_model(gemini), scripted(REPLY, name="fake:two"))
     told = await stage.told(QUESTION)
     assert isinstance(told[-1], Failed)
     assert isinstance(told[-1].error, ProviderBusy | BadReply)
@@ -100,7 +108,7 @@ async def test_a_stream_that_has_spoken_fails_with_what_it_said(
 async def test_a_stumble_is_tried_again(gemini: FakeGemini) -> None:
     """An overloaded moment costs a second call, not the model's answer."""
     gemini.then = ["503"]
-    record = await Stage(gemini_model(gemini)).answer(QUESTION)
+    record = await (await opened(gemini_model(gemini))).answer(QUESTION)
     assert record.served_by == "primary"
     assert record.degraded == ()
     assert record.usage.llm_calls == len(gemini.calls) == 2
@@ -110,14 +118,14 @@ async def test_a_stumble_is_tried_again(gemini: FakeGemini) -> None:
 async def test_what_trying_again_cannot_help_is_not_tried(gemini: FakeGemini, mode: Mode) -> None:
     """Limits, hangs, refused keys and long prompts cost one call."""
     gemini.mode = mode
-    await Stage(gemini_model(gemini)).answer(QUESTION)
+    await (await opened(gemini_model(gemini))).answer(QUESTION)
     assert len(gemini.calls) == 1
 
 
 async def test_a_broken_provider_is_left_alone(gemini: FakeGemini) -> None:
     """After five failures in a row no call goes out for a minute, and the reason is shown."""
     gemini.mode = "429"
-    stage = Stage(gemini_model(gemini))
+    stage = await opened(gemini_model(gemini))
     for number in range(8):
         await stage.answer(AnswerRequest(QUESTION, top_k=number + 1))
     assert len(gemini.calls) == 5
@@ -146,8 +154,7 @@ async def test_a_hanging_provider_leaves_time_for_the_rest(gemini: FakeGemini) -
     """Each model gets its share of the request's time, and quoting its reserve."""
     gemini.mode = "hang"
     models = (gemini_model(gemini), gemini_model(gemini, model="gemini-2.5-pro"))
-    stage = Stage(*models, clock=RunningClock(), REQUEST_TIMEOUT_S="1.5")
-    await stage.chain.warm()
+    stage = await opened(*models, clock=RunningClock(), REQUEST_TIMEOUT_S="1.5")
     record = await stage.answer(QUESTION)
     assert record.served_by == "extractive"
     assert len(record.degraded) == len(gemini.calls) == 2
@@ -156,14 +163,16 @@ async def test_a_hanging_provider_leaves_time_for_the_rest(gemini: FakeGemini) -
 async def test_a_request_in_a_hurry_is_quoted_at_once(gemini: FakeGemini) -> None:
     """With less time than the reserve, no model gets any of it."""
     gemini.mode = "hang"
-    record = await Stage(gemini_model(gemini)).answer(AnswerRequest(QUESTION, timeout_s=0.4))
+    record = await (await opened(gemini_model(gemini))).answer(
+        AnswerRequest(QUESTION, timeout_s=0.4)
+    )
     assert record.served_by == "extractive"
     assert record.degraded == ("primary:rate_limit_exceeded",)
 
 
 async def test_a_call_that_may_cost_too_much_is_not_made(gemini: FakeGemini) -> None:
     """`max_cost` is an upper bound on what is spent, in US dollars."""
-    stage = Stage(gemini_model(gemini))
+    stage = await opened(gemini_model(gemini))
     poor = await stage.answer(AnswerRequest(QUESTION, max_cost=0.000001))
     assert (poor.served_by, poor.degraded) == ("extractive", ("primary:max_cost",))
     assert gemini.calls == []

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from apps.core.domain.models import AnswerRecord, AnswerRequest
+from apps.core.domain.models import AnswerRecord, AnswerRequest, SearchSignals
 from apps.orchestration.writing import fenced, without_fragment
 from tests.fakes.answering import (
     BRIDGE,
@@ -75,7 +75,7 @@ async def test_a_reply_of_lies_falls_to_quoting() -> None:
 async def test_lies_without_evidence_are_not_answered() -> None:
     """When quoting would abstain too, the answer is the fixed sentence."""
     index = FakeIndex((BUSAN,))
-    index.signals = index.signals.__class__(lexical_top=3.0, lexical_gap=0.4, coverage=0.62)
+    index.signals = SearchSignals(lexical_top=3.0, lexical_gap=0.4, coverage=0.62)
     stage = Stage(scripted("달의 지름은 3,474킬로미터이다 [1]."), index=index)
     record = await stage.answer("달의 지름은 몇 킬로미터인가?")
     assert record.abstained
@@ -87,6 +87,7 @@ async def test_lies_without_evidence_are_not_answered() -> None:
 @pytest.mark.parametrize(
     ("question", "reply"),
     [
+        (QUESTION, "The old river bridge was opened in 1917 [2]."),
         (QUESTION, "The population of Seoul is large and it is a capital city [1]."),
         ("How long is the old river bridge?", "그 오래된 다리는 길이가 841미터이고 강철이다 [1]."),
     ],
@@ -146,7 +147,7 @@ async def test_no_model_is_paid_when_nothing_was_found() -> None:
     """Without passages, or with signals that say nothing at all, no call is made."""
     model = scripted("anything")
     for index in (FakeIndex(()), FakeIndex((BUSAN,))):
-        index.signals = index.signals.__class__(lexical_top=0.5, coverage=0.02)
+        index.signals = SearchSignals(lexical_top=0.5, coverage=0.02)
         record = await Stage(model, index=index).answer("양자 컴퓨터의 원리는 무엇인가?")
         assert record.abstained
     assert heard(model) == []

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, sentences
+from apps.core.text.names import foreign_names, names
+from apps.core.text.numbers import quantities, values
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question, analyse
 
@@ -43,6 +45,7 @@ class Draft:
     fits: whether the best sentence holds something of the wanted kind; None when the kind
         cannot be told by form.
     terms: how many terms the question has.
+    missing: 0..1, share of the question's numbers and names that no passage holds.
     foreign: whether the best sentence is in another language than the caller's.
     """
 
@@ -51,6 +54,7 @@ class Draft:
     short_answer: str | None
     support: float
     terms: int
+    missing: float
     fits: bool | None
     foreign: bool
 
@@ -98,7 +102,7 @@ def extract(
     found = sentences(asked, hits)
     ranked = _unrepeated(sorted(found, key=lambda one: -one.score))
     if not ranked:
-        return Draft((), asked.answer_type, None, 0.0, 0, None, False)
+        return Draft((), asked.answer_type, None, 0.0, 0, 0.0, None, False)
     best, shares = ranked[0], _softmax([one.score for one in ranked])
     foreign = hits[best.hit].passage.language != language
     chosen = _chosen(ranked, shares, mode, most=LONGEST if foreign else MOST[mode])
@@ -112,6 +116,7 @@ def extract(
         asked.answer_type,
         short,
         *_support(asked, best, found, title=hits[best.hit].passage.title),
+        0.0 if foreign else _missing(question, hits),
         None if best.features.typed == 0 else best.features.typed > 0,
         foreign,
     )
@@ -147,6 +152,19 @@ def _support(
     near = (one.text for one in found if one.hit == best.hit and abs(one.place - best.place) <= 1)
     held = core & terms("\n".join([title, *near]))
     return max(full, len(held) / max(1, len(core))), len(core)
+
+
+def _missing(question: str, hits: Sequence[Hit]) -> float:
+    """A question about 2034 is not answered by passages that never speak of 2034."""
+    numbers, latin = quantities(question), names(question)
+    if not numbers and not latin:
+        return 0.0
+    text = "\n".join(f"{hit.passage.title}\n{hit.passage.text}" for hit in hits)
+    absent = len(foreign_names(question, text)) if latin else 0
+    if numbers:
+        known = {value for value, _ in values(text)}
+        absent += sum(number.value not in known for number in numbers)
+    return absent / (len(numbers) + len(latin))
 
 
 def _unrepeated(ranked: Iterable[Candidate]) -> list[Candidate]:

@@ -24,11 +24,11 @@ ABSENT = np.float32(-2.0)  # below every cosine
 class DenseHits:
     """Rows with the cosines of their centred vectors, best first; ties by row."""
 
-    rows: RowArray
-    scores: FloatArray
+    rows: tuple[int, ...]
+    scores: tuple[float, ...]
 
 
-NOTHING = DenseHits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+NOTHING = DenseHits((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class DenseLeg:
         order = np.lexsort((rows, -scores))[:limit]
         rows, scores = rows[order], scores[order]
         present = scores > ABSENT
-        return DenseHits(rows[present], scores[present])
+        return DenseHits(tuple(rows[present].tolist()), tuple(scores[present].tolist()))
 
 
 def open_leg(

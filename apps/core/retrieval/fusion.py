@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from apps.core.domain.ports import FloatArray
-
-RowArray = NDArray[np.int64]
 RRF_K = 60
 # A question whose best passage reaches this share of the highest possible BM25 is one that the
 # lexical leg understands. Dev sets: ordinary questions .21 to .50, paraphrases .07 to .15,
@@ -23,18 +17,18 @@ DEAF_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What one leg found, best first, each row once; only scores above zero evidence."""
+    """What one leg found, best first, each row once."""
 
-    rows: RowArray
-    scores: FloatArray
+    rows: Sequence[int]
+    scores: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
     """Rows with their scores in 0..1, best first, ties by row, and each leg's scaled score."""
 
-    rows: RowArray
-    scores: FloatArray
+    rows: tuple[int, ...]
+    scores: tuple[float, ...]
     lexical: dict[int, float]
     dense: dict[int, float]
 
@@ -59,9 +53,9 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] 
     Source: Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval",
     ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
-    if not len(dense.rows):
+    if not dense.rows:
         weight = 1.0
-    if not len(lexical.rows):
+    if not lexical.rows:
         weight = 0.0
     words, meaning = _scaled(lexical), _shared(dense)
     sums = {row: weight * score for row, score in words.items()}
@@ -79,17 +73,16 @@ def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
     """
     sums: dict[int, float] = {}
     for leg in (lexical, dense):
-        for place, row in enumerate(leg.rows.tolist(), start=1):
+        for place, row in enumerate(leg.rows, start=1):
             sums[row] = sums.get(row, 0.0) + (RRF_K + 1) / 2 / (RRF_K + place)
     return _ordered(sums, _scaled(lexical), _shared(dense))
 
 
 def agreement(lexical: Leg, dense: Leg) -> float | None:
     """Mean share of one leg's first five that the other leg has among its first ten."""
-    if not len(lexical.rows) or not len(dense.rows):
+    if not lexical.rows or not dense.rows:
         return None
-    first, second = lexical.rows.tolist(), dense.rows.tolist()
-    return (_share(first, second) + _share(second, first)) / 2
+    return (_share(lexical.rows, dense.rows) + _share(dense.rows, lexical.rows)) / 2
 
 
 def _share(one: Sequence[int], other: Sequence[int]) -> float:
@@ -97,24 +90,27 @@ def _share(one: Sequence[int], other: Sequence[int]) -> float:
 
 
 def _scaled(leg: Leg) -> dict[int, float]:
-    if not len(leg.rows):
+    if not leg.rows:
         return {}
-    low, high = float(leg.scores[-1]), float(leg.scores[0])
+    low, high = leg.scores[-1], leg.scores[0]
     if high <= low:
-        return dict.fromkeys(leg.rows.tolist(), 1.0)
-    scaled = (leg.scores - low) / (high - low)
-    return dict(zip(leg.rows.tolist(), scaled.tolist(), strict=True))
+        return dict.fromkeys(leg.rows, 1.0)
+    width = high - low
+    return {row: (score - low) / width for row, score in zip(leg.rows, leg.scores, strict=True)}
 
 
 def _shared(leg: Leg) -> dict[int, float]:
-    if not len(leg.rows) or leg.scores[0] <= 0:
+    if not leg.rows or leg.scores[0] <= 0:
         return _scaled(leg)
-    return dict(zip(leg.rows.tolist(), (leg.scores / leg.scores[0]).tolist(), strict=True))
+    top = leg.scores[0]
+    return {row: score / top for row, score in zip(leg.rows, leg.scores, strict=True)}
 
 
 def _ordered(sums: dict[int, float], lexical: dict[int, float], dense: dict[int, float]) -> Fused:
-    rows = np.fromiter(sums.keys(), np.int64, len(sums))
-    scores = np.fromiter(sums.values(), np.float32, len(sums))
-    order = np.lexsort((rows, -scores))
-    named = {row: max(0.0, score) for row, score in dense.items()}
-    return Fused(rows[order], np.clip(scores[order], 0, 1), lexical, named)
+    order = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    return Fused(
+        tuple(row for row, _ in order),
+        tuple(min(1.0, max(0.0, score)) for _, score in order),
+        lexical,
+        {row: max(0.0, score) for row, score in dense.items()},
+    )

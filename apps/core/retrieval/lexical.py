@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import tantivy
-from numpy.typing import NDArray
 
 from apps.core.domain.models import Filters, Language
-from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import schema
 from apps.core.retrieval.filters import date_range, key_groups
 from apps.core.text import tokens
 
-RowArray = NDArray[np.int64]
-
 # Raw BM25 scores of the four parts are added with these weights. Measured on the dev sets: as
 # good as the sum of min-max scaled parts, and one query per index instead of two.
-FIELDS = ("bigrams", "stems")
-SHARES = (1.0, 0.5)
+FIELDS: Mapping[str, Callable[[str], list[str]]] = {
+    "bigrams": tokens.bigrams,
+    "stems": tokens.stems,
+}
+SHARES = {"bigrams": 1.0, "stems": 0.5}
+# Terms that weigh less than this share of the question's heaviest are not looked up: they
+# have the longest lists and change next to nothing.
+PRUNED_SHARE = 0.1
+TERMS_KEPT = 20_000
 # tantivy's BM25: k1 = 1.2, so a term can add at most idf * (k1 + 1).
 BM25_CEILING = 2.2
 
@@ -40,39 +43,23 @@ class LexicalHits:
     idf: weight of each query bigram; one of no passage weighs as one of a single passage.
     """
 
-    rows: RowArray
-    scores: FloatArray
+    rows: tuple[int, ...]
+    scores: tuple[float, ...]
     top: float
     gap: float
     reach: float
     idf: dict[str, float]
 
 
-NOTHING = LexicalHits(np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0, 0.0, 0.0, {})
+NOTHING = LexicalHits((), (), 0.0, 0.0, 0.0, {})
 
 
 @dataclass(frozen=True, slots=True)
-class _Grain:
-    """One of the two indexes, and how many of its documents are in each language."""
+class _Term:
+    """A query term: its weight among passages of one language, and the boost that gives it."""
 
-    searcher: tantivy.Searcher
-    total: int
-    by_language: Mapping[Language, int]
-
-    def idf(self, field: str, term: str, language: Language) -> tuple[float, float]:
-        """The term's weight among documents of `language`, and tantivy's among all.
-
-        In a mixed corpus every Korean ending is rare, because the English half does not have
-        it; counted among Korean documents it is as common as it reads. A term of no document
-        weighs as one of a single document.
-        """
-        count = max(1, self.searcher.doc_freq(field, term))
-        same = max(self.by_language.get(language, 0), count)
-        return _idf(same, count), _idf(max(self.total, count), count)
-
-
-def _idf(total: int, count: int) -> float:
-    return math.log(1 + (total - count + 0.5) / (count + 0.5))
+    idf: float
+    boost: float
 
 
 class LexicalLeg:
@@ -80,55 +67,62 @@ class LexicalLeg:
 
     def __init__(self, directory: Path) -> None:
         self._schema = schema.schema()
-        self._passages = self._grain(directory / schema.PASSAGES)
-        self._windows = self._grain(directory / schema.WINDOWS)
+        self._passages = tantivy.Index.open(str(directory / schema.PASSAGES)).searcher()
+        self._windows = tantivy.Index.open(str(directory / schema.WINDOWS)).searcher()
+        self._total = self._passages.num_docs
+        self._by_language = {name: self._count(name) for name in get_args(Language)}
+        self._term = lru_cache(maxsize=TERMS_KEPT)(self._weigh)
 
     def search(self, text: str, *, language: Language, filters: Filters, limit: int) -> LexicalHits:
         """Find passages that share terms with `text`; a passage counts by its best window."""
-        pairs = list(dict.fromkeys(tokens.bigrams(text)))
-        stems = list(dict.fromkeys(tokens.stems(text)))
-        if not pairs:
+        terms = {
+            field: {word: self._term(field, word, language) for word in words(text)}
+            for field, words in FIELDS.items()
+        }
+        if not terms["bigrams"]:
             return NOTHING
-        whole, idf, ceiling = self._run(self._passages, (pairs, stems), language, filters, limit)
-        if not len(whole[0]):
+        query = self._limited(self._scored(terms), filters)
+        whole = _hits(self._passages, query, limit)
+        if not whole:
             return NOTHING
-        parts, _, _ = self._run(self._windows, (pairs, stems), language, filters, 2 * limit)
-        rows, scores = _add(whole, parts)
-        raw = whole[1]
+        best = _add(whole, _hits(self._windows, query, 2 * limit))[:limit]
+        top, second = whole[0][1], whole[1][1] if len(whole) > 1 else 0.0
+        ceiling = sum(
+            SHARES[field] * sum(term.idf for term in found.values())
+            for field, found in terms.items()
+        )
         return LexicalHits(
-            rows[:limit],
-            scores[:limit],
-            top=float(raw[0]),
-            gap=float(raw[0] - raw[1]) if len(raw) > 1 else float(raw[0]),
-            reach=min(1.0, float(raw[0]) / (BM25_CEILING * ceiling)),
-            idf=idf,
+            tuple(row for row, _ in best),
+            tuple(score for _, score in best),
+            top=top,
+            gap=top - second,
+            reach=min(1.0, top / (BM25_CEILING * ceiling)),
+            idf={word: term.idf for word, term in terms["bigrams"].items()},
         )
 
-    def _run(
-        self,
-        grain: _Grain,
-        terms: tuple[Sequence[str], Sequence[str]],
-        language: Language,
-        filters: Filters,
-        limit: int,
-    ) -> tuple[tuple[RowArray, FloatArray], dict[str, float], float]:
-        """Rows with scores of one index, the weights of the bigrams, and the sum of all."""
+    def _weigh(self, field: str, word: str, language: Language) -> _Term:
+        """Count a term among the passages of one language.
+
+        In a mixed corpus every Korean ending is rare, because the English half does not have
+        it; counted among Korean passages it is as common as it reads. A term of no passage
+        weighs as one of a single passage: in a corpus of ten the formula's own value would let
+        it outweigh every word that was found.
+        """
+        count = max(1, self._passages.doc_freq(field, word))
+        wanted = _idf(max(self._by_language[language], count), count)
+        given = _idf(max(self._total, count), count)
+        return _Term(wanted, SHARES[field] * wanted / given)
+
+    def _scored(self, terms: Mapping[str, Mapping[str, _Term]]) -> tantivy.Query:
         clauses: list[tuple[tantivy.Occur, tantivy.Query]] = []
-        weights: list[dict[str, float]] = []
-        for field, share, words in zip(FIELDS, SHARES, terms, strict=True):
-            found: dict[str, float] = {}
-            for word in words:
-                wanted, given = grain.idf(field, word, language)
-                found[word] = wanted
-                term = tantivy.Query.term_query(self._schema, field, word, "freq")
-                boosted = tantivy.Query.boost_query(term, share * wanted / given)
-                clauses.append((tantivy.Occur.Should, boosted))
-            weights.append(found)
-        query = self._limited(tantivy.Query.boolean_query(clauses), filters)
-        ceiling = sum(
-            share * sum(found.values()) for share, found in zip(SHARES, weights, strict=True)
-        )
-        return _hits(grain.searcher, query, limit), weights[0], ceiling
+        for field, found in terms.items():
+            least = PRUNED_SHARE * max(term.idf for term in found.values())
+            for word, term in found.items():
+                if term.idf >= least:
+                    query = tantivy.Query.term_query(self._schema, field, word, "freq")
+                    boosted = tantivy.Query.boost_query(query, term.boost)
+                    clauses.append((tantivy.Occur.Should, boosted))
+        return tantivy.Query.boolean_query(clauses)
 
     def _limited(self, scored: tantivy.Query, filters: Filters) -> tantivy.Query:
         limits = self._limits(filters)
@@ -154,36 +148,28 @@ class LexicalLeg:
         terms = (tantivy.Query.term_query(self._schema, "key", key, "basic") for key in clean)
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
 
-    def _grain(self, directory: Path) -> _Grain:
-        searcher = tantivy.Index.open(str(directory)).searcher()
-        counts: dict[Language, int] = {}
-        for language in get_args(Language):
-            query = self._any_key([schema.language_key(language)])
-            # The stub leaves out what the class has.
-            counts[language] = searcher.search(query, 1, count=True).count or 0  # type: ignore[attr-defined]
-        return _Grain(searcher, searcher.num_docs, counts)
+    def _count(self, language: Language) -> int:
+        query = self._any_key([schema.language_key(language)])
+        # The stub leaves out what the class has.
+        return self._passages.search(query, 1, count=True).count or 0  # type: ignore[attr-defined]
 
 
-def _hits(
-    searcher: tantivy.Searcher, query: tantivy.Query, limit: int
-) -> tuple[RowArray, FloatArray]:
-    hits = searcher.search(query, limit, count=False).hits
-    scores = np.array([score for score, _ in hits], np.float32)
-    addresses = [address for _, address in hits]
-    return np.array(searcher.fast_field_values("row", addresses), np.int64), scores
+def _idf(total: int, count: int) -> float:
+    return math.log(1 + (total - count + 0.5) / (count + 0.5))
+
+
+def _hits(searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[tuple[int, float]]:
+    found = searcher.search(query, limit, count=False).hits
+    rows = searcher.fast_field_values("row", [address for _, address in found])
+    return [(int(row or 0), hit[0]) for row, hit in zip(rows, found, strict=True)]
 
 
 def _add(
-    whole: tuple[RowArray, FloatArray], parts: tuple[RowArray, FloatArray]
-) -> tuple[RowArray, FloatArray]:
+    whole: Sequence[tuple[int, float]], parts: Sequence[tuple[int, float]]
+) -> list[tuple[int, float]]:
     """Sum a passage's own score and that of its best window, best first, ties by row."""
-    sums = dict(zip(whole[0].tolist(), whole[1].tolist(), strict=True))
-    seen: set[int] = set()
-    for row, score in zip(parts[0].tolist(), parts[1].tolist(), strict=True):
-        if row not in seen:
-            seen.add(row)
-            sums[row] = sums.get(row, 0.0) + score
-    rows = np.fromiter(sums.keys(), np.int64, len(sums))
-    scores = np.fromiter(sums.values(), np.float32, len(sums))
-    order = np.lexsort((rows, -scores))
-    return rows[order], scores[order]
+    windows = dict(reversed(parts))  # the best window of a passage comes last and stays
+    sums = dict(whole)
+    for row, score in windows.items():
+        sums[row] = sums.get(row, 0.0) + score
+    return sorted(sums.items(), key=lambda item: (-item[1], item[0]))

@@ -82,6 +82,8 @@ def sqlite_engine(
         "PRAGMA journal_mode = WAL",
         f"PRAGMA synchronous = {synchronous}",
         f"PRAGMA foreign_keys = {int(foreign_keys)}",
+        # Uploads wait unmasked in the queue; what is deleted there must not stay readable.
+        "PRAGMA secure_delete = ON",
         f"PRAGMA query_only = {int(read_only)}",
     ]
     event.listen(engine.sync_engine, "connect", _prepare(pragmas))

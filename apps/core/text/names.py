@@ -18,7 +18,10 @@ SIGNS = frozenset("%$€£₩°")
 THOUSANDS = re.compile(r",\d{3}(?!\d)")
 GAP = "."
 # Capitalised by grammar, not because they name something.
-PLAIN_LIST = "i a the in on at it he she they we you this that these those and but or if when as"
+PLAIN_LIST = """
+i a the in on at it he she they we you this that these those and but or if when as what which who
+whose whom where why how
+"""
 PLAIN = frozenset(PLAIN_LIST.split())
 
 

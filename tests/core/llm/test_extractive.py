@@ -108,6 +108,20 @@ def test_support_counts_the_core_of_the_question() -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "missing"),
+    [
+        ("2021년 물빛자전거 요금은?", 1.0),
+        ("2025년 물빛자전거 요금은?", 0.0),
+        ("2025년 Mulbit 요금은?", 0.5),
+        ("요금은?", 0.0),
+    ],
+)
+def test_numbers_and_names_that_no_passage_holds(question: str, missing: float) -> None:
+    """The share of them is told, for the decision to abstain."""
+    assert extract(question, [hit(BIKE)], language="ko").missing == missing
+
+
+@pytest.mark.parametrize(
     ("mode", "start", "fewest", "most"),
     [
         ("answer", "", 1, 5),

@@ -17,7 +17,7 @@ from apps.core.errors import (
 from apps.core.llm import models
 from apps.core.llm.models import Message, NamedModel, Piece, chat_models, pieces
 from apps.core.settings import Settings, SettingsError, load
-from tests.fakes.gemini import FakeGemini, Mode
+from tests.fakes.gemini import SILENT, FakeGemini, Mode, mode_of
 
 KEY = {"GEMINI_API_KEY": "test-key"}
 QUESTION: list[Message] = [("system", "be brief"), ("human", "how many?")]
@@ -35,9 +35,10 @@ async def gemini() -> AsyncIterator[FakeGemini]:
 
 
 @pytest.fixture(autouse=True)
-def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client's own time limit, so that a hanging server costs no time."""
-    monkeypatch.setattr(models, "CALL_LIMIT_S", 0.3)
+def short_limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's own time limit, so that a silent server costs no time."""
+    if mode_of(request) in SILENT:
+        monkeypatch.setattr(models, "CALL_LIMIT_S", 0.5)
 
 
 def named(server: FakeGemini) -> NamedModel:

@@ -38,10 +38,10 @@ def test_the_scan_is_the_cosine_of_centred_vectors(matrix: np.ndarray) -> None:
     hits = leg.search(question, allowed=None, limit=50)
     rows, away = dense.centred(matrix, LANGUAGES, means)
     expected = dict(zip(rows.tolist(), (away @ question).tolist(), strict=True))
-    assert not set(range(0, 3000, 10)) & set(hits.rows.tolist())
+    assert not set(range(0, 3000, 10)) & set(hits.rows)
     best = sorted(expected, key=lambda row: -expected[row])[:50]
-    assert hits.rows.tolist() == best
-    assert hits.scores.tolist() == pytest.approx([expected[row] for row in best], abs=1e-5)
+    assert list(hits.rows) == best
+    assert list(hits.scores) == pytest.approx([expected[row] for row in best], abs=1e-5)
 
 
 def test_the_inverted_file_finds_what_the_scan_finds(matrix: np.ndarray, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_the_inverted_file_finds_what_the_scan_finds(matrix: np.ndarray, tmp_pat
             question = centres.unit(matrix[7 * seed + 1] - matrix[100:200].mean(axis=0))
             one = scan.search(question, allowed=mask, limit=10)
             other = fast.search(question, allowed=mask, limit=10)
-            shared += len(set(one.rows.tolist()) & set(other.rows.tolist()))
-            assert mask is None or mask[other.rows].all()
+            shared += len(set(one.rows) & set(other.rows))
+            assert mask is None or mask[list(other.rows)].all()
         assert shared >= 80
 
 
@@ -74,7 +74,7 @@ def test_a_mask_admits_only_its_rows(matrix: np.ndarray) -> None:
     allowed = np.zeros(3000, np.bool_)
     allowed[[1, 2, 10]] = True
     hits = leg.search(matrix[1], allowed=allowed, limit=50)
-    assert sorted(hits.rows.tolist()) == [1, 2]
+    assert sorted(hits.rows) == [1, 2]
 
 
 def test_one_passage_of_a_language_keeps_its_meaning() -> None:

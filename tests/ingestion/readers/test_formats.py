@@ -178,11 +178,10 @@ def test_jsonl_gives_a_document_a_line_with_its_fields() -> None:
 
 def test_jsonl_without_texts_is_a_table() -> None:
     """Records become paragraphs of one document: question over answer, or `column: value`."""
-    faq = '{"question":"언제 여나요?","answer":"9시에 엽니다."}\n{"question":"어디?","answer":"서울."}'
+    rows = (("언제 여나요?", "9시에 엽니다."), ("어디?", "서울."))
+    faq = "\n".join(f'{{"question":"{question}","answer":"{answer}"}}' for question, answer in rows)
     assert read("jsonl", faq).text == "언제 여나요?\n9시에 엽니다.\n\n어디?\n서울."
-    assert (
-        read("jsonl", '{"이름":"김","나이":3,"표":["a"]}').text == "이름: 김; 나이: 3; 표: a"
-    )
+    assert read("jsonl", '{"이름":"김","나이":3,"표":["a"]}').text == "이름: 김; 나이: 3; 표: a"
 
 
 @pytest.mark.parametrize("line", ["[1]", "{", '{"id":1}', '{"text":5}'])

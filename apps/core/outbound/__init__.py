@@ -1,1 +1,0 @@
-"""The one way out to addresses that people name: a guard against forged requests."""

@@ -1,0 +1,115 @@
+"""Quickstart, doctor, ingest, search, answer and keys, one after another in one home."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Typed, body
+
+KEY = re.compile(r"dtr_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,}")
+
+
+@pytest.fixture(scope="module")
+def prepared(dtrag: Typed) -> str:
+    """What the first quickstart said."""
+    done = dtrag("quickstart", "--no-serve")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_doctor_names_the_command_that_mends(dtrag: Typed, tmp_path: Path) -> None:
+    """In an empty home two checks fail, each with a command, and the exit code is 1."""
+    done = dtrag("doctor", DTRAG_HOME=str(tmp_path / "empty"))
+    assert done.returncode == 1
+    assert "alembic upgrade head" in done.stdout
+    assert "dtrag quickstart --no-serve" in done.stdout
+
+
+def test_quickstart_prints_one_key_and_three_lines_to_try(prepared: str) -> None:
+    """A stranger sees the key and what to type next."""
+    assert len(KEY.findall(prepared)) == 1
+    assert len(re.findall(r"^curl ", prepared, re.M)) == 3
+
+
+def test_a_second_quickstart_changes_nothing(prepared: str, dtrag: Typed) -> None:
+    """No second key, no second sample."""
+    done = dtrag("quickstart", "--no-serve")
+    assert done.returncode == 0
+    assert not KEY.search(done.stdout)
+    assert "sample documents" not in done.stdout
+
+
+def test_doctor_is_content_afterwards(prepared: str, dtrag: Typed) -> None:
+    """Every check passes, and the JSON says the same as the table."""
+    assert body(dtrag("doctor", "--json"))["ok"] is True
+
+
+def test_search_finds_in_both_languages(prepared: str, dtrag: Typed) -> None:
+    """The first hit is about what was asked."""
+    korean = body(dtrag("search", "딥러닝의 주요 개념", "--json"))
+    english = body(dtrag("search", "gradient descent", "--json"))
+    assert "딥러닝" in korean["hits"][0]["passage"]["title"]
+    assert "radient" in english["hits"][0]["passage"]["text"]
+
+
+def test_answer_cites_or_abstains(prepared: str, dtrag: Typed) -> None:
+    """An answer carries quotes; an unknown matter gives the fixed sentence."""
+    known = body(dtrag("answer", "딥러닝의 주요 개념은?", "--json"))
+    unknown = body(dtrag("answer", "Who won the 1998 chess championship of Mars?", "--json"))
+    assert known["citations"][0]["quote"]
+    assert unknown["answer"] == "The provided documents do not contain the answer."
+
+
+def test_ingest_reports_what_failed_and_keeps_the_rest(
+    prepared: str, dtrag: Typed, tmp_path: Path
+) -> None:
+    """A broken file fails with a reason and exit code 1; its neighbour is searchable."""
+    (tmp_path / "good.txt").write_text("The violet valve of the Borealis pump opens at noon.")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")
+    done = dtrag("ingest", str(tmp_path))
+    assert done.returncode == 1
+    assert "broken.pdf" in done.stdout
+    found = body(dtrag("search", "violet valve", "--json"))
+    assert "Borealis" in found["hits"][0]["passage"]["text"]
+
+
+def test_keys_are_made_listed_and_revoked(prepared: str, dtrag: Typed) -> None:
+    """The secret is shown once; a revoked key is listed as inactive."""
+    made = body(dtrag("keys", "create", "--name", "r", "--scopes", "search", "--json"))
+    assert set(made) == {"id", "api_key", "scopes"}
+    assert dtrag("keys", "revoke", made["id"]).returncode == 0
+    listed = dtrag("keys", "list", "--json")
+    rows = {row["id"]: row for row in body(listed)["keys"]}
+    assert rows[made["id"]]["active"] is False
+    assert made["api_key"] not in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("search", "x", "--mode", "magic"), "magic"),
+        (("answer", "x", "--mode", "judge"), "judge"),
+        (("keys", "create", "--name", "x", "--scopes", "fly"), "fly"),
+        (("keys", "revoke", "nobody"), "nobody"),
+    ],
+)
+def test_bad_input_is_one_sentence_on_stderr(
+    prepared: str, dtrag: Typed, words: tuple[str, ...], said: str
+) -> None:
+    """Exit code 1, the wrong word quoted, nothing on stdout, no traceback."""
+    done = dtrag(*words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unusable_setting_stops_with_its_name(dtrag: Typed) -> None:
+    """One sentence that names the variable."""
+    done = dtrag("doctor", API_PORT="many")
+    assert done.returncode == 1
+    assert "API_PORT" in done.stderr
+    assert "Traceback" not in done.stderr

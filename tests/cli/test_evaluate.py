@@ -1,0 +1,50 @@
+"""`dtrag eval`: figures that another tool can check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Typed, body
+
+ROWS = [
+    {"type": "passage", "id": "a", "title": "Lamps", "text": "The red lamp means stop."},
+    {"type": "passage", "id": "b", "title": "Doors", "text": "The blue door leads to the sea."},
+    {"type": "question", "qid": "q1", "question": "What does the red lamp mean?",
+     "answers": ["stop"], "gold": ["a"]},
+    {"type": "question", "qid": "q2", "question": "Where does the blue door lead?",
+     "answers": ["sea"], "gold": ["b"]},
+    {"type": "question", "qid": "q3", "question": "Who painted the moon of Jupiter?",
+     "answers": [], "gold": [], "answerable": False},
+]  # fmt: skip
+
+
+def written(directory: Path) -> str:
+    path = directory / "set.jsonl"
+    path.write_text("\n".join(map(json.dumps, ROWS)))
+    return str(path)
+
+
+def test_quality_prints_the_promised_keys_and_a_run(dtrag: Typed, tmp_path: Path) -> None:
+    """Two easy questions are found first, and the run file holds them in TREC's format."""
+    data, run = written(tmp_path), tmp_path / "run.trec"
+    report = body(
+        dtrag("eval", "quality", "--passages", data, "--questions", data, "--run", str(run),
+              "--json")
+    )  # fmt: skip
+    assert set(report) == {
+        "n", "recall@10", "ndcg@10", "mrr@10", "hit@1", "all@10", "latency_ms", "config",
+    }  # fmt: skip
+    assert (report["n"], report["hit@1"]) == (2, 1.0)
+    first = run.read_text().splitlines()[0].split()
+    assert first[:4] == ["q1", "Q0", "a", "1"]
+
+
+def test_answers_prints_the_promised_keys(dtrag: Typed, tmp_path: Path) -> None:
+    """Known answers are given, the unknown one is refused, nothing is invented."""
+    data = written(tmp_path)
+    report = body(dtrag("eval", "answers", "--passages", data, "--questions", data, "--json"))
+    assert report["n"] == 3
+    assert report["citations_broken"] == 0
+    assert report["unsupported_numbers"] == 0
+    assert {"contains_gold", "quote_contains_gold", "abstention_precision"} <= set(report)
