@@ -10,6 +10,7 @@ import pytest
 
 from apps.api import wiring
 from apps.api.caches import Caches, RenewableSearch
+from apps.api.main import create_app
 from apps.api.services import Part
 from apps.api.sql import Sql
 from apps.api.store_ports import KeyWish, Opinion, Ticket
@@ -20,6 +21,7 @@ from apps.core.errors import BusinessFailure, IndexNotReady, NotFound, StorageDo
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.settings import Settings
+from tests.api.conftest import serving
 from tests.fakes.answerer import record_of
 from tests.fakes.clock import FakeClock
 
@@ -245,3 +247,15 @@ async def test_a_schema_behind_is_told(
     """PostgreSQL is never migrated by a server; the reason names the command."""
     with pytest.raises(StorageDown, match="alembic upgrade head"):
         await Sql.open(make_settings(DATABASE_URL=empty_postgres_url), FakeClock())
+
+
+async def test_the_whole_service_in_this_process(make_settings: Callable[..., Settings]) -> None:
+    """Everything loads behind the open port, an early question waits, and all closes again."""
+    settings = make_settings(ENVIRONMENT="development", DTRAG_EMBEDDER="none")
+    async with serving(create_app(settings)) as client:
+        asked = await client.post("/answer", json={"question": "Is there anything?"})
+        assert (asked.status_code, asked.json()["abstained"]) == (200, True)
+        ready = (await client.get("/readyz")).json()
+        assert ready["checks"]["database"] == {"ok": True, "detail": ""}
+        stored = await client.get(f"/api/v1/answers/{asked.json()['answer_id']}")
+        assert stored.json()["answer"] == asked.json()["answer"]
