@@ -28,14 +28,11 @@ class Claim:
     earlier: Remembered | None
 
     async def keep(self, status: int, body: bytes) -> None:
-        """Remember the result; a failure of ours may be tried again instead."""
-        if status >= 500:
-            await self.drop()
-        else:
-            await self.once.finish(self.ticket, status=status, body=body)
+        """Remember the result."""
+        await self.once.finish(self.ticket, status=status, body=body)
 
     async def drop(self) -> None:
-        """Forget the claim."""
+        """Forget the claim, so that a request that failed may be tried again."""
         await self.once.abandon(self.ticket)
 
 

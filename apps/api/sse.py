@@ -19,6 +19,7 @@ from apps.api import render
 from apps.api.errors import problem
 from apps.api.exchange import exchange_of
 from apps.core.errors import DtRagError
+from apps.core.telemetry import metrics
 from apps.orchestration.events import Metadata, Progress
 
 EVENT_STREAM = "text/event-stream"
@@ -93,6 +94,7 @@ class EventStream(Response):
         """Send the head, then race the writer against the reader's leaving."""
         exchange_of(scope).lift_deadline()
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        metrics.streams_open.inc()
         tasks = [
             asyncio.ensure_future(each)
             for each in (self._write(send), _gone(receive), self._work())
@@ -100,6 +102,7 @@ class EventStream(Response):
         try:
             await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            metrics.streams_open.dec()
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)

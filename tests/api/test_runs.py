@@ -189,7 +189,9 @@ async def test_an_interrupted_run_goes_on_where_it_stopped() -> None:
     assert text == everything[-1][2]["answer"]
 
 
-@pytest.mark.parametrize("other", [("Something ", "else"), ()])
+@pytest.mark.parametrize(
+    "other", [("Something else, which is longer than what was sent. ", "[1]"), ()]
+)
 async def test_another_answer_is_not_glued_on(other: tuple[str, ...]) -> None:
     """When the second run says something else, the stream ends with an error."""
     run = Run("run", owner="o", flush_s=0.001)

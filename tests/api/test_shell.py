@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
@@ -129,12 +130,23 @@ async def test_security_headers_stand_on_everything(client: httpx.AsyncClient) -
         assert "access-control-allow-origin" not in reply.headers
 
 
-async def test_retry_after_is_whole_seconds() -> None:
+@pytest.mark.parametrize(("wait_s", "header"), [(0.2, "1"), (2.5, "3")])
+async def test_retry_after_is_whole_seconds(wait_s: float, header: str) -> None:
     """The header counts up, never to 0."""
-    scope: Scope = {"type": "http", "headers": []}
-    scope["dtrag.exchange"] = _exchange()
-    reply = await on_error(Request(scope), LimitReached("full", retry_after_s=0.2))
-    assert reply.headers["retry-after"] == "1"
+    reply = await on_error(_request(), LimitReached("full", retry_after_s=wait_s))
+    assert reply.headers["retry-after"] == header
+
+
+async def test_what_the_framework_says_of_its_own_failures_stays_here() -> None:
+    """Only what the caller did wrong is told in the framework's words."""
+    reply = await on_error(_request(), HTTPException(503, "pool at 10.0.0.7 is empty"))
+    assert b"10.0.0.7" not in bytes(reply.body)
+    reply = await on_error(_request(), HTTPException(400, "No boundary."))
+    assert b"No boundary." in bytes(reply.body)
+
+
+def _request() -> Request:
+    return Request({"type": "http", "headers": [], "dtrag.exchange": _exchange()})
 
 
 def _exchange() -> Any:

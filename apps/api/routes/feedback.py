@@ -15,6 +15,7 @@ from apps.api.routes.answer import IDEMPOTENCY_KEY
 from apps.api.schemas.answer import AcceptedReply, FeedbackBody
 from apps.api.services import services_of
 from apps.api.store_ports import Opinion
+from apps.core.telemetry import metrics
 
 router = APIRouter(tags=["answer"])
 
@@ -53,6 +54,13 @@ async def feedback(request: Request) -> Response:
         answers = (await services.stores.get()).answers
         caller = caller_of(request).key_id or LOCAL_CALLER
         await answers.judge(opinion, caller=caller)
+        metrics.feedback.of(_sign(opinion.reward)).inc()
         return render.json_response({"accepted": True}, status=202)
 
     return await once_only(request, "feedback", await request.body(), store)
+
+
+def _sign(reward: float) -> str:
+    if reward == 0:
+        return "neutral"
+    return "positive" if reward > 0 else "negative"
