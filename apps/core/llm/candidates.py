@@ -81,8 +81,6 @@ DEFINITION = re.compile(
 )
 FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 ASKS = re.compile(r"[?？]\W*$")
-# The rows of a table say nothing about each other.
-RECORD = re.compile(r"\w: [^;]+; [^;:]+: |\S \| \S")
 # "Step 1.", "2)", "제3조(목적)" name the sentence that follows and are no sentence.
 LABEL = re.compile(
     r"\W*(?:(?:step|chapter|section|part|article)\s*\d+|제\s?\d+\s?[조항장절관](?:의\s?\d+)?"
@@ -131,7 +129,7 @@ class _Cut:
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
         heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
         beside = range(max(0, place - 1), min(len(self.bags), place + 2))
-        near = [*islice(heads, 1), *(() if RECORD.search(self.texts[place]) else beside)]
+        near = [*beside, *islice(heads, 1)]
         return frozenset[str]().union(*(self.bags[at] for at in near))
 
     def _is_title(self, at: int) -> bool:
@@ -160,8 +158,9 @@ def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Itera
         text, bag = cut.texts[place], cut.bags[place]
         if LABEL.fullmatch(text):
             continue
-        own = asked.wanted.recall(bag | cut.title)
-        near = asked.wanted.recall(bag | cut.title | cut.around(place))
+        said = bag | cut.title
+        own = asked.wanted.recall(said)
+        near = asked.wanted.recall(said | cut.around(place))
         spans = tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0
