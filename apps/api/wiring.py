@@ -94,7 +94,9 @@ class Loader:
             services.limiter.used_today(key_id, used)
         group.create_task(self.usage.write_forever(sql.count_use))
         group.create_task(self._ingest(sql))
-        await loaded(services.answerer, partial(self._open_answerer, sql))
+        answerer = await loaded(services.answerer, partial(self._open_answerer, sql))
+        # The first question should not pay for importing a provider's kit.
+        await answerer.models.warm()
         log.info("service.loaded", after_s=round(self.clock.monotonic() - services.started_s, 2))
 
     async def _ingest(self, sql: Sql) -> None:
@@ -116,8 +118,10 @@ class Loader:
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
         module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")
+        # An embedder of its own: a question must not wait until a passage is embedded.
+        embedder = wiring.open_embedder(self.settings)
         opening = module.open_ingestion(
-            self.settings, storage=sql.storage, embedder=self.embedder, clock=self.clock
+            self.settings, storage=sql.storage, embedder=embedder, clock=self.clock
         )
         intake: Ingestion = await self.closing.enter_async_context(opening)
         return intake

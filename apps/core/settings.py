@@ -55,7 +55,6 @@ class Settings(BaseModel):
     GEMINI_BASE_URL: str = ""
     DTRAG_LLM: str = ""
     DTRAG_EMBEDDER: str = "auto"
-    DTRAG_RERANKER: str = "none"
     DTRAG_FUSION: Literal["convex", "rrf"] = "convex"
     DTRAG_DENSE_WEIGHT: float | None = Field(default=None, ge=0, le=1)
     DTRAG_LEXICAL_WEIGHT: float | None = Field(default=None, ge=0, le=1)
@@ -79,7 +78,6 @@ class Settings(BaseModel):
     MAX_BODY_BYTES: int = Field(default=1 << 20, ge=1024)
     MAX_UPLOAD_BYTES: int = Field(default=50 * 1000 * 1000, ge=1024)
     FETCH_ALLOW_HOSTS: str = ""
-    SAMPLE_CORPUS: Path | None = None
 
     # FEATURE_* as found, name without the prefix in lower case -> tri-state
     features: dict[str, TriState] = Field(default_factory=dict)
@@ -99,7 +97,7 @@ class Settings(BaseModel):
     def _upper(cls, value: str) -> str:
         return value.upper()
 
-    @field_validator("DTRAG_HOME", "ARTIFACTS_DIR", "SAMPLE_CORPUS", mode="after")
+    @field_validator("DTRAG_HOME", "ARTIFACTS_DIR", mode="after")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value

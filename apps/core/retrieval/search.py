@@ -245,14 +245,15 @@ class Search:
         return await asyncio.to_thread(index.rank, query, question=plan.question, use_lexical=words)
 
     def _reranks(self, query: SearchQuery) -> bool:
-        wanted = self._options.rerank if query.rerank is None else query.rerank
-        return wanted and self._reranker is not None
+        return self._options.rerank if query.rerank is None else query.rerank
 
     async def _reranked(
         self, query: SearchQuery, hits: tuple[Hit, ...]
     ) -> tuple[tuple[Hit, ...], tuple[str, ...]]:
-        if self._reranker is None or not hits:
+        if not hits:
             return hits, ()
+        if self._reranker is None:
+            return hits[: query.top_k], ("rerank",)
         try:
             scores = (await self._reranker.rerank(query.text, hits)).tolist()
         except DtRagError as error:
