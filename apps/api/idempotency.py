@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from apps.api.services import services_of
 from apps.api.store_ports import Once, Remembered, Ticket
 from apps.core.errors import UserFailure
 
-MAX_KEY_CHARS = 255
+KEY = re.compile(r"[!-~]{1,255}")
 LOCAL_CALLER = "local"
 
 
@@ -41,13 +42,13 @@ async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
 
     Raises:
         BusinessFailure: the key was used with another body, or its request still runs.
-        UserFailure: the key is empty or too long.
+        UserFailure: the key is empty, too long, or not printable.
     """
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
-    if not 0 < len(key) <= MAX_KEY_CHARS:
-        raise UserFailure(f"Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters.")
+    if not KEY.fullmatch(key):
+        raise UserFailure("Idempotency-Key must be 1 to 255 visible ASCII characters.")
     services = services_of(request)
     once = (await services.stores.get()).once
     caller = caller_of(request).key_id or LOCAL_CALLER
