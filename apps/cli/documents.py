@@ -91,6 +91,8 @@ def _items(paths: Sequence[Path], tags: tuple[str, ...]) -> Iterable[NewItem]:
     from apps.ingestion.items import ItemMeta, NewItem  # noqa: PLC0415 - keeps `--help` quick
 
     for path in paths:
+        root = path if path.is_dir() else path.parent
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and not file.name.startswith("."):
-                yield NewItem(file.name, file.read_bytes(), ItemMeta(tags=tags))
+                name = str(file.relative_to(root))
+                yield NewItem(name, file.read_bytes(), ItemMeta(tags=tags))

@@ -14,7 +14,7 @@ from typing import Any
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import DtRagError, SystemFailure
-from apps.core.storage import changes, job_items, jobs
+from apps.core.storage import job_items, jobs
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.job_items import Item
@@ -128,12 +128,11 @@ class Intake:
     async def _store(self, job: Job, item: Item, prepared: Sequence[Prepared], parts: int) -> Item:
         now = self._clock.now()
         async with self._storage.session() as s:
-            outcomes = [await store(s, each, now=now) for each in prepared]
+            outcomes = await store(s, prepared, now=now)
             stored = _advanced(item, outcomes, parts)
             await job_items.put(s, job.id, stored)
             more = 0 if "parts" in item.meta else parts - 1
             await self._advance(s, job, step=len(outcomes), more=more)
-            await changes.bump(s, "documents")
         return stored
 
     async def _fail(self, job: Job, error: DtRagError) -> None:
@@ -150,16 +149,8 @@ class Intake:
 
     async def _advance(self, s: Session, job: Job, *, step: int, more: int = 0) -> None:
         """Count documents; an item counts as one until its file was read."""
-        current = await jobs.get(s, job.id)
-        held = current is not None and await jobs.advance(
-            s,
-            job.locked_by or "",
-            job.id,
-            finished=current.finished + step,
-            total=current.total + more,
-            now=self._clock.now(),
-        )
-        if not held:
+        now, worker = self._clock.now(), job.locked_by or ""
+        if not await jobs.advance(s, worker, job.id, step=step, more=more, now=now):
             # Raised inside the transaction, so nothing of this step stays.
             raise SystemFailure("The lease of the job is lost.")
 

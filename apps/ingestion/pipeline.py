@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -152,21 +153,40 @@ def _passages(document: Document, size: ChunkSize) -> tuple[Passage, ...]:
     )
 
 
-async def store(s: Session, prepared: Prepared, *, now: float) -> Outcome:
-    """Store a document unless it is there; safe to repeat, part of the caller's transaction.
+async def store(s: Session, block: Sequence[Prepared], *, now: float) -> list[Outcome]:
+    """Store documents that are not there yet; safe to repeat, part of the caller's transaction.
 
     The same text under another id is a duplicate of that one. The same id with another text
     replaces the text, its chunks and vectors; with other fields only, the fields.
     """
-    new = prepared.document
-    known = await documents.same(s, doc_id=new.id, checksum=new.checksum)
-    twin = next((each for each in known if each.id != new.id), None)
-    if twin is not None and twin.checksum == new.checksum:
-        return Outcome("duplicate", twin.id)
-    mine = next((each for each in known if each.id == new.id), None)
-    if mine == replace(new, text=""):
+    known = await documents.same(
+        s,
+        ids=[each.document.id for each in block],
+        checksums=[each.document.checksum for each in block],
+    )
+    present = {each.id: each for each in known}
+    changed: dict[str, Prepared] = {}
+    recut: dict[str, Sequence[Passage]] = {}
+    outcomes = []
+    for each in block:
+        new = each.document
+        outcome = _judge(new, present)
+        outcomes.append(outcome)
+        if outcome.state == "stored":
+            before = present.get(new.id)
+            if before is None or before.checksum != new.checksum:
+                recut[new.id] = each.passages
+            present[new.id] = replace(new, text="")
+            changed[new.id] = each
+    await documents.put(s, [each.document for each in changed.values()], now=now)
+    await documents.put_chunks(s, recut)
+    return outcomes
+
+
+def _judge(new: Document, present: Mapping[str, Document]) -> Outcome:
+    owner = next((each for each in present.values() if each.checksum == new.checksum), None)
+    if owner is not None and owner.id != new.id:
+        return Outcome("duplicate", owner.id)
+    if present.get(new.id) == replace(new, text=""):
         return Outcome("unchanged", new.id)
-    await documents.put(s, new, now=now)
-    if mine is None or mine.checksum != new.checksum:
-        await documents.put_chunks(s, new.id, prepared.passages)
     return Outcome("stored", new.id)

@@ -103,14 +103,19 @@ def evaluate(
         runs, latency_ms = asyncio.run(_ask(search, questions, mode))
     if run_path is not None:
         run_path.write_text("".join(_trec(questions, runs)), encoding="utf-8")
-    config: dict[str, object] = {
+    return _report(questions, runs, latency_ms, _config(chosen, mode, embedder, len(passages)))
+
+
+def _config(
+    options: SearchOptions, mode: SearchMode | None, embedder: Embedder | None, passages: int
+) -> dict[str, object]:
+    return {
         "mode": mode or ("hybrid" if embedder else "lexical"),
         "embedder": embedder.id if embedder else "none",
-        "fusion": chosen.fusion,
-        "dense_weight": chosen.dense_weight,
-        "passages": len(passages),
+        "fusion": options.fusion,
+        "dense_weight": options.dense_weight,
+        "passages": passages,
     }
-    return _report(questions, runs, latency_ms, config)
 
 
 def read_passages(files: Iterable[Path]) -> list[Passage]:
@@ -200,12 +205,9 @@ async def _ask(
         # is known and the result is not.
         await search.search(SearchQuery(question.text, top_k=1, mode=mode))
         start = time.perf_counter()
-        result = await search.search(SearchQuery(question.text, top_k=5 * DEPTH, mode=mode))
+        result = await search.search(SearchQuery(question.text, top_k=DEPTH, mode=mode))
         durations_ms.append(1000 * (time.perf_counter() - start))
-        best: dict[str, float] = {}
-        for hit in result.hits:
-            best.setdefault(hit.passage.doc_id, hit.score)
-        runs.append(list(best.items())[:DEPTH])
+        runs.append([(hit.passage.doc_id, hit.score) for hit in result.hits])
     return runs, statistics.median(durations_ms)
 
 

@@ -15,7 +15,7 @@ from apps.core.domain.ports import Clock, Embedder
 from apps.core.errors import IndexNotReady, NotFound, StorageDown
 from apps.core.outbound import Outbound
 from apps.core.settings import Settings
-from apps.core.storage import changes, documents, job_items, jobs
+from apps.core.storage import documents, job_items, jobs
 from apps.core.storage.documents import Listed
 from apps.core.storage.engine import Storage
 from apps.core.storage.job_items import Item
@@ -141,7 +141,6 @@ class Ingestion:
             if not await documents.remove(s, doc_id):
                 return False
             await jobs.enqueue(s, job, now=now, locked_by=self._runner.name)
-            await changes.bump(s, "documents")
         if not await self._runner.run("delete", [job]):
             raise IndexNotReady("The index cannot be published now; the deletion goes on.")
         return True

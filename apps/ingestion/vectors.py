@@ -30,9 +30,9 @@ SHORT_S, LONG_S = 0.4, 1.0
 @dataclass(slots=True)
 class _Progress:
     job: Job
-    finished: int
     published_at: float
-    total: int = 0
+    known: int  # how many the job says are left
+    left: int = 0  # how many are left
     unpublished: dict[str, FloatArray] = field(default_factory=dict)
 
     def is_due(self, now: float) -> bool:
@@ -62,7 +62,7 @@ class Vectors:
             await self._embed(job)
 
     async def _embed(self, job: Job) -> None:
-        progress = _Progress(job, finished=job.finished, published_at=self._clock.monotonic())
+        progress = _Progress(job, self._clock.monotonic(), known=job.total - job.finished)
         progress.unpublished = await self._stored(job.payload.get("unpublished", ()))
         size = FIRST_TEXTS
         while block := await self._waiting(progress):
@@ -80,8 +80,7 @@ class Vectors:
 
     async def _waiting(self, progress: _Progress) -> list[Waiting]:
         async with self._storage.reading() as s:
-            left = await documents.count_waiting(s, self._embedder.id)
-            progress.total = progress.finished + left
+            progress.left = await documents.count_waiting(s, self._embedder.id)
             return await documents.waiting(s, self._embedder.id, limit=BLOCK)
 
     async def _stored(self, chunk_ids: Sequence[str]) -> dict[str, FloatArray]:
@@ -90,7 +89,8 @@ class Vectors:
 
     async def _keep(self, progress: _Progress, new: dict[str, FloatArray]) -> None:
         progress.unpublished |= new
-        progress.finished += len(new)
+        more = progress.left - progress.known
+        progress.known = progress.left = progress.left - len(new)
         async with self._storage.session() as s:
             if new:
                 await documents.put_vectors(s, new, embedder_id=self._embedder.id)
@@ -98,8 +98,8 @@ class Vectors:
                 s,
                 progress.job.locked_by or "",
                 progress.job.id,
-                finished=progress.finished,
-                total=progress.total,
+                step=len(new),
+                more=more,
                 payload={"unpublished": list(progress.unpublished)},
                 now=self._clock.now(),
             )

@@ -151,14 +151,14 @@ def _literally(claim: str, evidence: Evidence) -> Judgement | None:
     needle, _ = squeeze(claim)
     flat, places = evidence.flat
     at = flat.find(needle) if needle else -1
-    if at < 0:
-        return None
-    first, last = places[at], places[at + len(needle) - 1]
-    touched = [(start, end) for start, end in evidence.spans if start <= last and first < end]
-    start, end = touched[0][0], touched[-1][1]
-    if squeeze(evidence.text[start:end])[0] != needle:
-        return None
-    return Judgement(1.0, start, end, ())
+    while at >= 0:
+        first, last = places[at], places[at + len(needle) - 1]
+        touched = [span for span in evidence.spans if span[0] <= last and first < span[1]]
+        start, end = touched[0][0], touched[-1][1]
+        if squeeze(evidence.text[start:end])[0] == needle:
+            return Judgement(1.0, start, end, ())
+        at = flat.find(needle, at + 1)
+    return None
 
 
 def _narrowed(sought: _Sought, window: range) -> Iterator[range]:

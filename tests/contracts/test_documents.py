@@ -41,8 +41,8 @@ def passages(of: Document, *cuts: tuple[int, int]) -> list[Passage]:
 async def store(storage: Storage, of: Document, *cuts: tuple[int, int]) -> list[Passage]:
     made = passages(of, *(cuts or ((0, 7), (8, 16))))
     async with storage.session() as s:
-        await documents.put(s, of, now=1.0)
-        await documents.put_chunks(s, of.id, made)
+        await documents.put(s, [of], now=1.0)
+        await documents.put_chunks(s, {of.id: made})
     return made
 
 
@@ -77,9 +77,9 @@ async def test_the_same_id_or_text_is_found(storage: Storage) -> None:
     await store(storage, document("a"))
     await store(storage, document("b", "다른 글"), (0, 4))
     async with storage.reading() as s:
-        found = await documents.same(s, doc_id="b", checksum=f"sum of {TEXT}")
+        found = await documents.same(s, ids=["b"], checksums=[f"sum of {TEXT}"])
         assert {each.id for each in found} == {"a", "b"}
-        assert await documents.same(s, doc_id="c", checksum="?") == []
+        assert await documents.same(s, ids=["c"], checksums=["?"]) == []
         assert await documents.checksums(s, ["a", "c"]) == {"a": f"sum of {TEXT}"}
 
 

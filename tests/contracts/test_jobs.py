@@ -74,7 +74,7 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_learns_it(
     assert await lease(storage, YOU, now=100 + LEASE_S) == []
     assert await lease(storage, YOU, now=101 + LEASE_S) == ["a"]
     async with storage.session() as s:
-        assert not await jobs.advance(s, ME, "a", finished=1, now=140)
+        assert not await jobs.advance(s, ME, "a", step=1, now=140)
         assert not await jobs.finish(s, ME, "a", now=140)
         assert await jobs.heartbeat(s, ME, ["a"], now=140) == set()
         assert await jobs.heartbeat(s, YOU, ["a"], now=140) == {"a"}
@@ -117,11 +117,11 @@ async def test_progress_starts_the_count_of_tries_anew(storage: Storage) -> None
         assert await lease(storage, f"w{step}", now=1000.0 * step) == ["a"]
         async with storage.session() as s:
             assert await jobs.advance(
-                s, f"w{step}", "a", finished=step, now=1000.0 * step, total=60, payload={"n": step}
+                s, f"w{step}", "a", step=1, more=2, now=1000.0 * step, payload={"n": step}
             )
             assert await jobs.bury_lost(s, now=1000.0 * step + 999) == 0
     job = await read(storage, "a")
-    assert (job.finished, job.total, job.payload) == (19, 60, {"n": 19})
+    assert (job.finished, job.total, job.payload) == (19, 88, {"n": 19})
 
 
 async def test_a_job_that_kills_its_workers_is_buried(storage: Storage) -> None:

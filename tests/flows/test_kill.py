@@ -42,12 +42,12 @@ def test_documents_survive_a_kill(service: Service, pause_s: float) -> None:
         job = client.get(path).json()
         assert (job["state"], job["finished"]) == ("done", DOCUMENTS)
         assert client.get("/api/v1/documents").json()["total"] == DOCUMENTS
-        body = {"q": "lamp number 17 of the harbour", "final_topk": 50}
-        service.until(lambda: searched(client, body) == DOCUMENTS)
+        service.until(lambda: found(client, 17) == DOCUMENTS)
 
 
-def searched(client: httpx.Client, body: dict[str, object]) -> int:
+def found(client: httpx.Client, number: int) -> int:
     """How many different documents a search finds; no passage may come twice."""
+    body = {"q": f"lamp number {number} of the harbour", "final_topk": 50}
     hits = client.post("/api/v1/search", json=body).json()["hits"]
     assert len({hit["chunk_id"] for hit in hits}) == len(hits)
     return len({hit["doc_id"] for hit in hits})

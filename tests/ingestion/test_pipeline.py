@@ -93,7 +93,7 @@ def test_unusable_ids_are_refused(given: str) -> None:
 
 async def put(storage: Storage, what: Prepared) -> Outcome:
     async with storage.session() as s:
-        return await store(s, what, now=1.0)
+        return (await store(s, [what], now=1.0))[0]
 
 
 async def test_storing_is_safe_to_repeat(storage: Storage) -> None:
@@ -145,3 +145,32 @@ async def test_an_update_to_the_text_of_another_document_is_a_duplicate(storage:
     await put(storage, prepared(id="a"))
     await put(storage, prepared("다른 글.", id="b"))
     assert await put(storage, prepared(id="b")) == Outcome("duplicate", "a")
+
+
+async def test_a_block_is_judged_as_if_one_by_one(storage: Storage) -> None:
+    """Twins, repetitions and updates within one transaction come out as they would in turn."""
+    texts = [
+        ("a", "하나."),
+        ("b", "하나."),
+        ("a", "둘."),
+        ("b", "하나."),
+        ("a", "둘."),
+        ("c", "둘."),
+    ]
+    block = [prepared(text, id=doc_id) for doc_id, text in texts]
+    async with storage.session() as s:
+        outcomes = await store(s, block, now=1.0)
+    assert [(each.state, each.doc_id) for each in outcomes] == [
+        ("stored", "a"),
+        ("duplicate", "a"),
+        ("stored", "a"),
+        ("stored", "b"),
+        ("unchanged", "a"),
+        ("duplicate", "a"),
+    ]
+    async with storage.reading() as s:
+        rows = await documents.indexable(s, ["a", "b", "c"], embedder_id=None)
+    assert [(row.passage.doc_id, row.passage.text) for row in rows] == [
+        ("a", "둘."),
+        ("b", "하나."),
+    ]

@@ -190,6 +190,34 @@ async def test_an_address_is_fetched_by_the_job(make: Make, tmp_path: Path) -> N
     assert await found(tmp_path, "기린") == [row.document.id]
 
 
+async def test_a_page_of_an_allowed_host_is_fetched_for_real(
+    storage: Storage, make_settings: Callable[..., Settings], tmp_path: Path, clock: FakeClock
+) -> None:
+    """With FETCH_ALLOW_HOSTS a real server on the loopback interface is read, otherwise not."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = "# 기린\n\n기린은 목이 길다.".encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        closed, open_ = make_settings(), make_settings(FETCH_ALLOW_HOSTS=host)
+        async with Ingestion(storage, closed, tmp_path, None, clock) as service:
+            with pytest.raises(Unprocessable):
+                await service.submit_url(f"http://{host}/giraffe.md")
+        async with Ingestion(storage, open_, tmp_path / "index", None, clock) as service:
+            await service.submit_url(f"http://{host}/giraffe.md")
+            await service.drain()
+            (row,) = await service.documents()
+    assert (row.document.title, row.document.format) == ("기린", "md")
+    assert await found(tmp_path, "기린") == [row.document.id]
+
+
 async def test_a_refused_address_is_no_job(make: Make, storage: Storage) -> None:
     """The guard's refusal reaches the caller at once."""
     world = OnePage(b"")

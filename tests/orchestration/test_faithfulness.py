@@ -97,6 +97,13 @@ def test_a_part_of_a_sentence_may_not_hide_its_negation() -> None:
     assert not judge("대여소는 새벽에 운영", Evidence("대여소는 새벽에 운영하지 않는다.")).supported
 
 
+def test_a_whole_sentence_is_found_behind_a_part_of_another() -> None:
+    """ "나다." is quoted from its own place, not from within "가나다."."""
+    text = "가나다. 나다."
+    found = judge("나다.", Evidence(text))
+    assert (found.support, text[found.start : found.end]) == (1.0, "나다.")
+
+
 def test_the_title_may_stand_for_a_pronoun() -> None:
     """The name of the article may replace "he"."""
     text = "그는 1990년 서울에서 태어났다."

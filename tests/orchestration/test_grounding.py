@@ -121,6 +121,13 @@ def test_verify_names_the_place() -> None:
     )
 
 
+def test_zero_is_no_passage() -> None:
+    """ "[0]" does not mean the last one."""
+    found = verify("월요일에 쉰다.", HITS, [0])
+    assert found is not None
+    assert found.places[0].hit == 1
+
+
 def test_another_verifier_may_judge() -> None:
     """The port is one method."""
 

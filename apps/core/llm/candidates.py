@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import islice
 from operator import attrgetter, mul
 
-from apps.core.domain.models import Hit, Passage
+from apps.core.domain.models import Hit
 from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems, terms
 from apps.core.text.questions import Question
@@ -80,7 +81,13 @@ DEFINITION = re.compile(
 )
 FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 ASKS = re.compile(r"[?？]\W*$")
-HEADS = re.compile(r"^#|[?？:：]\W*$")
+# "Step 1.", "2)", "제3조(목적)" name the sentence that follows and are no sentence.
+LABEL = re.compile(
+    r"\W*(?:(?:step|chapter|section|part|article)\s*\d+|제\s?\d+\s?[조항장절관](?:의\s?\d+)?"
+    r"(?:\s?\([^)]*\))?|\d{1,3}|[가-하a-z])\W*",
+    re.IGNORECASE,
+)
+HEADS = re.compile(r"^#|^제\s?\d+\s?[조장]|[?？:：]\W*$")
 ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
 SHORT_CHARS = 12
 TITLE_CHARS = 40
@@ -90,7 +97,7 @@ HEADING_REACH = 5
 
 def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
-    cut = [_Cut.of(hit.passage) for hit in hits]
+    cut = [_cut(hit.passage.text, hit.passage.title) for hit in hits]
     rarity = Rarity.over(bag for one in cut for bag in one.bags)
     words = frozenset(stems(question.content))
     asked = _Asked(question, words, rarity.wanted(of_stems(words)))
@@ -117,24 +124,26 @@ class _Cut:
     bags: list[Terms]
     title: Terms
 
-    @classmethod
-    def of(cls, passage: Passage) -> _Cut:
-        spans = split(passage.text)
-        texts = [passage.text[start:end] for start, end in spans]
-        words = [frozenset(stems(one)) for one in texts]
-        bags = [of_stems(one) for one in words]
-        return cls(spans, texts, words, bags, terms(passage.title))
-
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
         heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
-        near = [*range(max(0, place - 1), min(len(self.bags), place + 2)), *islice(heads, 1)]
+        beside = range(max(0, place - 1), min(len(self.bags), place + 2))
+        near = [*beside, *islice(heads, 1)]
         return frozenset[str]().union(*(self.bags[at] for at in near))
 
     def _is_title(self, at: int) -> bool:
         text = self.texts[at]
         return len(text) < TITLE_CHARS and is_heading(text) and ITEM.match(text) is None
+
+
+# The same passages are found again and again; about 20 kB each.
+@lru_cache(maxsize=512)
+def _cut(text: str, title: str) -> _Cut:
+    spans = split(text)
+    texts = [text[start:end] for start, end in spans]
+    words = [frozenset(stems(one)) for one in texts]
+    return _Cut(spans, texts, words, [of_stems(one) for one in words], terms(title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +156,11 @@ class _Asked:
 def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
     for place, (start, end) in enumerate(cut.spans):
         text, bag = cut.texts[place], cut.bags[place]
-        own = asked.wanted.recall(bag | cut.title)
-        near = asked.wanted.recall(bag | cut.title | cut.around(place))
+        if LABEL.fullmatch(text):
+            continue
+        said = bag | cut.title
+        own = asked.wanted.recall(said)
+        near = asked.wanted.recall(said | cut.around(place))
         spans = tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0

@@ -26,6 +26,8 @@ SHARES = {"bigrams": 1.0, "stems": 0.5}
 # Terms that weigh less than this share of the question's heaviest are not looked up: they
 # have the longest lists and change next to nothing.
 PRUNED_SHARE = 0.1
+# A caller may ask for so many hits; when fewer are found, every term is looked up after all.
+MOST_WANTED = 50
 TERMS_KEPT = 20_000
 # tantivy's BM25: k1 = 1.2, so a term can add at most idf * (k1 + 1).
 BM25_CEILING = 2.2
@@ -81,8 +83,11 @@ class LexicalLeg:
         }
         if not terms["bigrams"]:
             return NOTHING
-        query = self._limited(self._scored(terms), filters)
+        query = self._limited(self._scored(terms, PRUNED_SHARE), filters)
         whole = _hits(self._passages, query, limit)
+        if len(whole) < MOST_WANTED:
+            query = self._limited(self._scored(terms, 0.0), filters)
+            whole = _hits(self._passages, query, limit)
         if not whole:
             return NOTHING
         best = _add(whole, _hits(self._windows, query, 2 * limit))[:limit]
@@ -113,10 +118,10 @@ class LexicalLeg:
         given = _idf(max(self._total, count), count)
         return _Term(wanted, SHARES[field] * wanted / given)
 
-    def _scored(self, terms: Mapping[str, Mapping[str, _Term]]) -> tantivy.Query:
+    def _scored(self, terms: Mapping[str, Mapping[str, _Term]], pruned: float) -> tantivy.Query:
         clauses: list[tuple[tantivy.Occur, tantivy.Query]] = []
         for field, found in terms.items():
-            least = PRUNED_SHARE * max(term.idf for term in found.values())
+            least = pruned * max(term.idf for term in found.values())
             for word, term in found.items():
                 if term.idf >= least:
                     query = tantivy.Query.term_query(self._schema, field, word, "freq")

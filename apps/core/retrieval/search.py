@@ -20,7 +20,7 @@ from apps.core.retrieval import centres
 from apps.core.retrieval.centres import Centres
 from apps.core.retrieval.index import OpenIndex, Ranking, empty_question, same_space
 from apps.core.retrieval.options import SearchOptions
-from apps.core.text import language, tokens
+from apps.core.text import language, pii, tokens
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -159,6 +159,9 @@ class Search:
             NotFound: `query.index` names a version that is not there.
         """
         index = await self._index(query.index)
+        # Documents are stored masked, so only the masked question can match them; and no cache
+        # may hold what a person typed about a person.
+        query = replace(query, text=pii.mask(query.text))
         key = (index.manifest.version, query)
         cached = self._results.get(key)
         if cached is not None:

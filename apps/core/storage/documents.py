@@ -52,37 +52,30 @@ class Indexable:
     vector: FloatArray | None
 
 
-async def put(s: Session, stored: Document, *, now: float) -> None:
-    """Store a document, or replace the one with its id; its chunks stay as they are.
+async def put(s: Session, stored: Sequence[Document], *, now: float) -> None:
+    """Store documents, replacing those with the same id; their chunks stay as they are.
 
     Raises:
         StorageDown: another transaction stored the same text at the same moment; try again.
     """
-    row = {
-        "id": stored.id,
-        "title": stored.title,
-        "text": stored.text,
-        "checksum": stored.checksum,
-        "language": stored.language,
-        "format": stored.format,
-        "source_url": stored.source_url,
-        "date": stored.date,
-        "version": stored.version,
-        "license": stored.license,
-        "tags": list(stored.tags),
-        "category": list(stored.category),
-        "updated_at": now,
+    rows = [{**_row(each), "created_at": now, "updated_at": now} for each in stored]
+    if not rows:
+        return
+    statement = insert(s, document)
+    replaced = {
+        name: statement.excluded[name] for name in rows[0] if name not in ("id", "created_at")
     }
-    statement = insert(s, document).values(**row, created_at=now)
     try:
-        await s.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+        await s.execute(statement.on_conflict_do_update(index_elements=["id"], set_=replaced), rows)
     except IntegrityError as error:
         raise StorageDown("The same text is being stored twice.", retry_after_s=1.0) from error
 
 
-async def put_chunks(s: Session, doc_id: str, passages: Sequence[Passage]) -> None:
-    """Give a document these chunks instead of those it had; vectors of the old ones go too."""
-    await s.execute(delete(chunk).where(chunk.c.doc_id == doc_id))
+async def put_chunks(s: Session, cut: Mapping[str, Sequence[Passage]]) -> None:
+    """Give documents, by id, these chunks instead of those they had; old vectors go too."""
+    if not cut:
+        return
+    await s.execute(delete(chunk).where(chunk.c.doc_id.in_(list(cut))))
     rows = [
         {
             "id": passage.chunk_id,
@@ -92,6 +85,7 @@ async def put_chunks(s: Session, doc_id: str, passages: Sequence[Passage]) -> No
             "end": passage.end,
             "language": passage.language,
         }
+        for doc_id, passages in cut.items()
         for ordinal, passage in enumerate(passages)
     ]
     if rows:
@@ -110,9 +104,9 @@ async def get(s: Session, doc_id: str) -> Document | None:
     return _document(row, str(row["text"])) if row else None
 
 
-async def same(s: Session, *, doc_id: str, checksum: str) -> list[Document]:
-    """The documents, without text, that have this id or this text: none, one or two."""
-    either = (document.c.id == doc_id) | (document.c.checksum == checksum)
+async def same(s: Session, *, ids: Sequence[str], checksums: Sequence[str]) -> list[Document]:
+    """The documents, without text, that have one of these ids or one of these texts."""
+    either = document.c.id.in_(ids) | document.c.checksum.in_(checksums)
     rows = (await s.execute(select(*DESCRIPTION).where(either))).mappings()
     return [_document(row, "") for row in rows]
 
@@ -224,6 +218,23 @@ def _without_vector(embedder_id: str, *columns: Any) -> Select[Any]:
 
 def _vector(row: RowMapping) -> FloatArray | None:
     return None if row["vector"] is None else np.frombuffer(row["vector"], VECTOR_TYPE)
+
+
+def _row(stored: Document) -> dict[str, object]:
+    return {
+        "id": stored.id,
+        "title": stored.title,
+        "text": stored.text,
+        "checksum": stored.checksum,
+        "language": stored.language,
+        "format": stored.format,
+        "source_url": stored.source_url,
+        "date": stored.date,
+        "version": stored.version,
+        "license": stored.license,
+        "tags": list(stored.tags),
+        "category": list(stored.category),
+    }
 
 
 def _document(row: RowMapping, text: str) -> Document:

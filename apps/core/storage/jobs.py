@@ -105,19 +105,28 @@ async def advance(
     worker: str,
     job_id: str,
     *,
-    finished: int,
+    step: int,
     now: float,
-    total: int | None = None,
+    more: int = 0,
     payload: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Note progress; False when the lease is lost and the work is another's now."""
-    values: dict[str, Any] = {"finished": finished, "attempts": 1, "updated_at": now}
-    if total is not None:
-        values["total"] = total
+    """Note progress; False when the lease is lost and the work is another's now.
+
+    Args:
+        step: how much was finished.
+        more: how much turned out to be there in addition.
+    """
+    values: dict[str, Any] = {
+        "finished": job.c.finished + step,
+        "total": job.c.total + more,
+        "attempts": 1,
+        "updated_at": now,
+        "lease_until": now + LEASE_S,
+    }
     if payload is not None:
         values["payload"] = dict(payload)
     mine = update(job).where(_held(worker), job.c.id == job_id)
-    return bool((await s.execute(mine.values(lease_until=now + LEASE_S, **values))).rowcount)
+    return bool((await s.execute(mine.values(**values))).rowcount)
 
 
 async def finish(s: Session, worker: str, job_id: str, *, now: float) -> bool:

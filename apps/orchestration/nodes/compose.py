@@ -27,7 +27,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     if not hits or state["mode"] == "search":
         return {}
     extracted = await asyncio.to_thread(
-        extract, state["question"], hits, language=state["language"], mode=state["mode"]
+        extract, state["question_masked"], hits, language=state["language"], mode=state["mode"]
     )
     verdict = decide(state["signals"], extracted, language=state["language"])
     if not ctx.models or verdict.confidence < HOPELESS_SHARE * THRESHOLD[state["language"]]:

@@ -13,7 +13,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     if state["smalltalk"]:
         return {}
     query = state["search"] or SearchQuery(
-        state["question"], top_k=state["top_k"], filters=state["filters"]
+        state["question_masked"], top_k=state["top_k"], filters=state["filters"]
     )
     found = await ctx.search(query)
     ctx.emit(Found(found.hits, found.index_version))

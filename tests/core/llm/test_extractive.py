@@ -72,6 +72,14 @@ def test_a_question_of_the_document_lends_its_words_to_its_answer() -> None:
     assert "Two weeks." in texts(draft)
 
 
+def test_labels_are_no_sentences() -> None:
+    """ "Step 1." and the number of an article are skipped, their sentences are not."""
+    text = "Step 1. Run the command to roll back. Step 2. Look at the log of the roll back."
+    found = texts(extract("How do I roll back?", [hit(text, language="en")], language="en"))
+    assert found[0] == "Run the command to roll back."
+    assert not any(one.startswith("Step") for one in found)
+
+
 def test_what_a_sentence_leans_on_comes_with_it() -> None:
     """A sentence that starts with "그러나" brings the one before it."""
     draft = extract("공휴일이 월요일이면 그다음 날 쉬나요?", [hit(LIBRARY)], language="ko")

@@ -316,3 +316,15 @@ async def test_the_filter_holds_when_a_leg_ignores_it(
     result = await pool.search(query)
     assert result.hits
     assert {hit.passage.tags for hit in result.hits} == {("다",)}
+
+
+@pytest.mark.parametrize("mode", ["lexical", "dense"])
+async def test_the_last_of_many_is_found_by_its_tag(tmp_path: Path, mode: str) -> None:
+    """A leg filters while it searches: better passages do not crowd the wanted one out."""
+    crowd = [passage(f"d{number}", "공통 문장 공통") for number in range(150)]
+    wanted = passage("rare", "공통 이야기 하나 더 길게 쓴 문장", tags=("귀한",))
+    embedder = HashedEmbedder()
+    publish(tmp_path, [*crowd, wanted], embedder)
+    search = opened(tmp_path, embedder)
+    filters = Filters(tags=("귀한",))
+    assert await ids(search, "공통 문장", mode=mode, filters=filters) == ["rare"]

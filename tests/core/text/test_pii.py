@@ -165,6 +165,22 @@ def test_further_kinds(value: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("9012011234567", "90****-*******"),
+        ("8501011234567", "85****-*******"),
+        ("9012015234567", "[foreigner_number]"),
+        ("8801010000019", "8801010000019"),
+        ("1712311234567", "1712311234567"),
+        ("1760425200000", "1760425200000"),
+    ],
+)
+def test_thirteen_digits_in_a_row_are_judged(value: str, masked: str) -> None:
+    """Resident numbers without a hyphen are covered; article numbers and clock readings stay."""
+    assert mask(f"번호 {value}번") == f"번호 {masked}번"
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "2025-10-14",
