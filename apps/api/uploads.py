@@ -15,7 +15,8 @@ from starlette.requests import Request
 from apps.api.bodies import read_json
 from apps.api.errors import unreadable
 from apps.api.render import JSON_TYPE
-from apps.api.schemas.documents import DocumentBody, FormFields, IntakeBody
+from apps.api.schemas.base import NO_NUL
+from apps.api.schemas.documents import MAX_FIELD_CHARS, DocumentBody, FormFields, IntakeBody
 from apps.api.services import services_of
 from apps.core.errors import MissingParameter, TooLarge, Unprocessable, UserFailure
 from apps.ingestion.items import ItemMeta, NewItem
@@ -23,6 +24,7 @@ from apps.ingestion.items import ItemMeta, NewItem
 MULTIPART = "multipart/form-data"
 MAX_FILES = 100
 MAX_NAME_CHARS = 255
+TEXT_FIELD = {"type": "string", "maxLength": MAX_FIELD_CHARS, "pattern": NO_NUL}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -52,8 +54,8 @@ REQUEST_BODY: dict[str, Any] = {
                         "items": {"type": "string", "format": "binary"},
                         "description": "pdf docx html md txt csv jsonl hwp hwpx",
                     },
-                    "tags": {"type": "string", "description": "Separated by commas."},
-                    "category": {"type": "string", "description": "A path, e.g. ai/rag."},
+                    "tags": {**TEXT_FIELD, "description": "Separated by commas."},
+                    "category": {**TEXT_FIELD, "description": "A path, e.g. ai/rag."},
                     "language": {"enum": ["ko", "en"]},
                     "date": {"type": "string", "format": "date"},
                 },

@@ -181,8 +181,8 @@ async def test_a_failed_request_may_be_tried_again(client: httpx.AsyncClient, wo
 
 
 async def test_an_unusable_idempotency_key(client: httpx.AsyncClient) -> None:
-    """Empty or over 255 characters."""
-    for key in ("", "x" * 256):
+    """Empty, over 255 characters, or not visible."""
+    for key in ("", "x" * 256, "a b", "\x7f"):
         reply = await client.post("/answer", json=QUESTION, headers={"Idempotency-Key": key})
         assert reply.status_code == 400
 

@@ -23,7 +23,7 @@ ROWS: list[dict[str, object]] = [
     {"type": "passage", "id": "bank", "title": "", "text": "한국은행은 기준금리를 결정한다."},
     {"type": "passage", "id": "two words", "title": "", "text": "Photosynthesis in plant cells."},
     {"type": "question", "qid": "q1", "question": "기준금리를 누가 결정하나", "gold": ["bank"]},
-    {"type": "question", "qid": "q2", "question": "한강은 서울을 지나나", "gold": ["river", "absent"]},
+    {"type": "question", "qid": "q2", "question": "한강의 위치는", "gold": ["river", "absent"]},
     {"type": "question", "qid": "q3", "question": "photosynthesis", "gold": ["two words"]},
     {"type": "question", "qid": "q4", "question": "없는 문서", "gold": ["absent"]},
     {"type": "question", "qid": "q5", "question": "답이 없다", "answerable": False},

@@ -41,7 +41,7 @@ LAST_EVENT_ID = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Resumes a stream within five minutes; what names no stream starts one.",
+    "description": "Resumes a stream within five minutes; nothing else takes notice of it.",
 }
 ANSWER = operation(
     "answer",

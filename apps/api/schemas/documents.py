@@ -10,6 +10,7 @@ from apps.api.schemas.base import NO_NUL, VISIBLE, Identifier, IsoDate, Name, Re
 from apps.core.domain.models import JobState, Language
 
 MAX_DOCUMENTS = 1000
+MAX_FIELD_CHARS = 2000
 DocId = Annotated[
     str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")
 ]
@@ -60,8 +61,8 @@ class IntakeBody(Request):
 class FormFields(Request):
     """What may stand beside the files of a form; it holds for each of them."""
 
-    tags: Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)] = ""
-    category: Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)] = ""
+    tags: Annotated[str, StringConstraints(max_length=MAX_FIELD_CHARS, pattern=NO_NUL)] = ""
+    category: Annotated[str, StringConstraints(max_length=MAX_FIELD_CHARS, pattern=NO_NUL)] = ""
     language: Language | None = None
     date: IsoDate | None = None
 
