@@ -16,12 +16,8 @@ from apps.api.services import services_of
 from apps.api.store_ports import Once, Remembered, Ticket
 from apps.core.errors import UserFailure
 
-<<<<<<< HEAD
 MAX_KEY_CHARS = 255
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARS}}}")
-=======
-KEY = re.compile(r"[!-~]{1,255}")
->>>>>>> h/api
 LOCAL_CALLER = "local"
 
 
@@ -47,21 +43,13 @@ async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
 
     Raises:
         BusinessFailure: the key was used with another body, or its request still runs.
-<<<<<<< HEAD
         UserFailure: the key is empty, too long, or not printable ASCII.
-=======
-        UserFailure: the key is empty, too long, or not printable.
->>>>>>> h/api
     """
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not KEY.fullmatch(key):
-<<<<<<< HEAD
         raise UserFailure(f"Idempotency-Key must be 1 to {MAX_KEY_CHARS} printable characters.")
-=======
-        raise UserFailure("Idempotency-Key must be 1 to 255 visible ASCII characters.")
->>>>>>> h/api
     services = services_of(request)
     once = (await services.stores.get()).once
     caller = caller_of(request).key_id or LOCAL_CALLER
