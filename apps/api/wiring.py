@@ -59,6 +59,7 @@ class Loader:
         self.closing = closing
         self.clock = clock
         self.generations = Generations()
+        self.indexed = asyncio.Event()
         self.usage = UsageCounter()
         self.embedder: Embedder | None = wiring.open_embedder(settings)
         self.search = RenewableSearch(partial(wiring.open_search, settings, embedder=self.embedder))
@@ -101,11 +102,12 @@ class Loader:
 
     async def _ingest(self, sql: Sql) -> None:
         intake = await loaded(self.services.intake, partial(self._open_intake, sql))
-        await asyncio.to_thread(self.search.refresh)
+        await self._refresh()
         if self.search.version is None:
             # A new installation has nothing to find, which is no reason not to be ready; and an
             # index that was lost is written again from the database.
             await loaded(Part("index"), intake.rebuild)
+            await self._refresh()
         await kept_going("ingestion", intake.run_forever)
 
     async def _open_sql(self) -> Sql:
@@ -136,13 +138,20 @@ class Loader:
             record=sql.record,
             clock=self.clock,
         )
+        # A new installation has no index for a moment; an early question waits for it too.
+        await self.indexed.wait()
         return answerer
 
     async def _follow_index(self) -> None:
         while True:
-            # In a thread: a new version is verified before it is served.
-            await asyncio.to_thread(self.search.refresh)
+            await self._refresh()
             await asyncio.sleep(FOLLOW_S)
+
+    async def _refresh(self) -> None:
+        # In a thread: a new version is verified before it is served.
+        await asyncio.to_thread(self.search.refresh)
+        if self.search.version is not None:
+            self.indexed.set()
 
     async def _warm_embedder(self) -> None:
         if self.embedder is None:
