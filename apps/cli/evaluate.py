@@ -19,6 +19,7 @@ Files = Annotated[
     list[Path], typer.Option(exists=True, dir_okay=False, help="JSON lines; may be repeated.")
 ]
 EMBEDDER = typer.Option(help="e5, none, auto, or provider:model.")
+VECTORS = typer.Option(file_okay=False, help="Keep vectors in this folder between runs.")
 
 
 @app.command()
@@ -29,21 +30,23 @@ def quality(
     mode: Annotated[str | None, typer.Option(help="hybrid, lexical or dense.")] = None,
     embedder: Annotated[str | None, EMBEDDER] = None,
     run: Annotated[Path | None, typer.Option(help="Write a TREC run to this file.")] = None,
+    vectors: Annotated[Path | None, VECTORS] = None,
     json: Json = False,
 ) -> None:
     """Recall, nDCG and reciprocal rank over a throw-away index of PASSAGES."""
     from apps.core.llm.embed import embedder as named  # noqa: PLC0415 - numpy, tantivy
+    from apps.core.llm.kept import kept  # noqa: PLC0415
     from apps.core.wiring import search_options  # noqa: PLC0415
     from apps.ingestion.quality import evaluate  # noqa: PLC0415
 
     settings = load()
-    model = None if mode == "lexical" else named(embedder or settings.DTRAG_EMBEDDER)
+    name = "none" if mode == "lexical" else embedder or settings.DTRAG_EMBEDDER
     with progress("Embedding passages", quiet=json) as told:
         report = evaluate(
             passages,
             questions,
             mode=search_mode(mode),
-            embedder=model,
+            embedder=kept(named(name), vectors),
             options=search_options(settings, hybrid=True),
             run_path=run,
             progress=told,
@@ -57,14 +60,18 @@ def answers(
     passages: Files,
     questions: Files,
     embedder: Annotated[str | None, EMBEDDER] = None,
+    vectors: Annotated[Path | None, VECTORS] = None,
     json: Json = False,
 ) -> None:
     """Answers, quotes and abstentions of the whole pipeline over a throw-away index."""
     from apps.cli.measured import measured_answers  # noqa: PLC0415 - LangGraph costs seconds
+    from apps.core.llm.embed import embedder as named  # noqa: PLC0415
+    from apps.core.llm.kept import kept  # noqa: PLC0415
 
     settings = load()
     with progress("Embedding passages", quiet=json) as told:
-        report = measured_answers(settings, passages, questions, embedder, told)
+        model = kept(named(embedder or settings.DTRAG_EMBEDDER), vectors)
+        report = measured_answers(settings, passages, questions, model, told)
     _print(report.as_json(), json=json)
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from apps.cli.ask import not_recorded
 from apps.cli.output import Told
-from apps.core.llm.embed import embedder as named
+from apps.core.domain.ports import Embedder
 from apps.core.retrieval.search import Search
 from apps.core.settings import Settings
 from apps.core.wiring import SystemClock, open_cache, search_options
@@ -24,17 +24,16 @@ def measured_answers(
     settings: Settings,
     passages: Sequence[Path],
     questions: Sequence[Path],
-    embedder: str | None,
+    embedder: Embedder | None,
     told: Told,
 ) -> AnswerReport:
     """Ask every question of the files; passages and questions may stand in the same file."""
-    model = named(embedder or settings.DTRAG_EMBEDDER)
     gold = gold_questions(line for path in questions for line in _lines(path))
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="dtrag-answers-") as directory:
         root = Path(directory)
-        publish_all(root, read_passages(passages), model, progress=told)
-        search = Search(root, embedder=model, options=search_options(settings, hybrid=True))
+        publish_all(root, read_passages(passages), embedder, progress=told)
+        search = Search(root, embedder=embedder, options=search_options(settings, hybrid=True))
         search.refresh()
         pipeline = open_pipeline(
             settings,

@@ -48,3 +48,14 @@ def test_answers_prints_the_promised_keys(dtrag: Typed, tmp_path: Path) -> None:
     assert report["citations_broken"] == 0
     assert report["unsupported_numbers"] == 0
     assert {"contains_gold", "quote_contains_gold", "abstention_precision"} <= set(report)
+
+
+def test_quality_keeps_no_vectors_when_it_needs_none(dtrag: Typed, tmp_path: Path) -> None:
+    """A lexical measurement embeds nothing, so the folder for vectors stays away."""
+    data, folder = written(tmp_path), tmp_path / "vectors"
+    report = body(
+        dtrag("eval", "quality", "--passages", data, "--questions", data, "--mode", "lexical",
+              "--vectors", str(folder), "--json")
+    )  # fmt: skip
+    assert report["config"]["embedder"] == "none"
+    assert not folder.exists()
