@@ -19,6 +19,7 @@ from apps.core.errors import Unprocessable
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.text import language
+from apps.core.text.titles import with_title
 from apps.ingestion import build
 
 Progress = Callable[[int, int], None]
@@ -177,7 +178,7 @@ def publish_all(
     """Publish passages with their vectors; a passage is embedded with its title before it."""
     rows = [build.IndexRow(passage, None) for passage in passages]
     if embedder is not None:
-        texts = [embedded_text(passage) for passage in passages]
+        texts = [with_title(passage.title, passage.text) for passage in passages]
         vectors: list[FloatArray] = []
         for start in range(0, len(texts), EMBED_BATCH):
             vectors.extend(embedder.passages(texts[start : start + EMBED_BATCH]))
@@ -188,11 +189,6 @@ def publish_all(
     build.publish(
         root, added=rows, embedder_id=embedder.id if embedder else None, full=True, now=time.time()
     )
-
-
-def embedded_text(passage: Passage) -> str:
-    """What of a passage is embedded."""
-    return f"{passage.title}\n{passage.text}".strip()
 
 
 async def _ask(

@@ -16,6 +16,7 @@ from apps.core.storage import documents, jobs
 from apps.core.storage.documents import Waiting
 from apps.core.storage.engine import Storage
 from apps.core.storage.jobs import Job
+from apps.core.text.titles import with_title
 from apps.ingestion.publication import Publication
 
 PUBLISH_VECTORS = 2_000
@@ -69,7 +70,7 @@ class Vectors:
             while block:
                 now, block = block[:size], block[size:]
                 begun_at = self._clock.monotonic()
-                texts = [embedded_text(each) for each in now]
+                texts = [with_title(each.title, each.text) for each in now]
                 matrix = await asyncio.to_thread(self._embedder.passages, texts)
                 size = next_size(size, took_s=self._clock.monotonic() - begun_at)
                 new = {each.chunk_id: row for each, row in zip(now, matrix, strict=True)}
@@ -112,11 +113,6 @@ class Vectors:
             progress.unpublished = {}
             progress.published_at = self._clock.monotonic()
             await self._keep(progress, {})
-
-
-def embedded_text(chunk: Waiting) -> str:
-    """What of a chunk is embedded: its title, then its text."""
-    return f"{chunk.title}\n{chunk.text}".strip()
 
 
 def next_size(size: int, *, took_s: float) -> int:
