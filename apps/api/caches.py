@@ -9,6 +9,7 @@ from apps.api.ports import RedisState
 from apps.core.cache import Cache
 from apps.core.domain.models import SearchQuery, SearchResult
 from apps.core.retrieval.search import Search
+from apps.core.telemetry import traces
 
 Bump = Callable[[], Awaitable[None]]
 
@@ -42,7 +43,11 @@ class RenewableSearch:
 
     async def search(self, query: SearchQuery) -> SearchResult:
         """Find the best passages; see `Search`."""
-        return await self._search.search(query)
+        with traces.begin("search") as span:
+            result = await self._search.search(query)
+            if span.recorded:
+                span.note(_facts(result))
+            return result
 
     def refresh(self) -> bool:
         """Follow the newest version; see `Search`."""
@@ -53,6 +58,17 @@ class RenewableSearch:
         fresh = self._opening()
         await asyncio.to_thread(fresh.refresh)
         self._search = fresh
+
+
+def _facts(result: SearchResult) -> traces.Facts:
+    return {
+        "dtrag.search.mode": result.mode,
+        "dtrag.search.hits": len(result.hits),
+        "dtrag.search.candidates": result.total_candidates,
+        "dtrag.search.cached": result.cached,
+        "dtrag.search.degraded": ",".join(result.degraded),
+        "dtrag.index_version": result.index_version,
+    }
 
 
 class Caches:

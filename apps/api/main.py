@@ -12,7 +12,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 
 from fastapi import APIRouter, FastAPI
@@ -37,9 +37,10 @@ from apps.api.routes import (
 )
 from apps.api.routes.health import product_version
 from apps.api.services import Services
+from apps.api.tracing import Traced
 from apps.core.errors import DtRagError
 from apps.core.settings import Settings, SettingsError, load
-from apps.core.wiring import SystemClock
+from apps.core.wiring import NO_TRACES, SystemClock, Tracing, tracing
 
 ROUTERS = (
     search.router,
@@ -57,35 +58,43 @@ GRACE_S = 2.0
 Opening = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
 
-def create_app(settings: Settings | None = None, *, opening: Opening = wiring.services) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    opening: Opening = wiring.services,
+    tracing_to: Tracing | None = None,
+) -> FastAPI:
     """Make the application.
 
     Args:
         settings: read from the environment when absent.
         opening: builds the services at start and closes them at the end; tests give fakes.
+        tracing_to: where spans go; to the collector that the settings name when absent.
 
     Raises:
         SettingsError: a value in the environment cannot be used.
     """
     settings = settings or load()
+    tracing_to = tracing_to or tracing(settings)
     clock = SystemClock()
     records = Records(settings, clock)
+    lifespan = partial(_lifespan, opening=partial(opening, settings), records=records)
     app = FastAPI(
         title="DT-RAG",
         version=product_version(),
-        lifespan=partial(_lifespan, settings=settings, opening=opening, records=records),
+        lifespan=partial(lifespan, tracing_to=tracing_to),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for router in ROUTERS:
-        _refuse_undeclared(router)
-        app.router.routes.extend(router.routes)
+    _add_routes(app)
     for error in (DtRagError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, on_error)
     app.add_middleware(Shell, limits=limits(settings), clock=clock, records=records)
+    if tracing_to is not NO_TRACES:
+        app.add_middleware(Traced)
     # FastAPI's own way to replace the document.
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app
@@ -102,12 +111,25 @@ def limits(settings: Settings) -> Limits:
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI, *, settings: Settings, opening: Opening, records: Records
+    app: FastAPI,
+    *,
+    opening: Callable[[], AbstractAsyncContextManager[Services]],
+    records: Records,
+    tracing_to: Tracing,
 ) -> AsyncIterator[None]:
-    async with opening(settings) as services:
-        app.state.services = services
-        yield
+    with tracing_to() as traces:
+        app.state.traces = traces
+        with traces.here() if traces else nullcontext():
+            async with opening() as services:
+                app.state.services = services
+                yield
     records.flush()
+
+
+def _add_routes(app: FastAPI) -> None:
+    for router in ROUTERS:
+        _refuse_undeclared(router)
+        app.router.routes.extend(router.routes)
 
 
 def _refuse_undeclared(router: APIRouter) -> None:

@@ -19,6 +19,7 @@ from apps.api.exchange import KEY, Exchange
 from apps.api.records import Finished, Records
 from apps.core.domain.ports import Clock
 from apps.core.errors import DeadlineExceeded, DtRagError, SystemFailure, TooLarge
+from apps.core.telemetry import traces
 
 # Printable ASCII without separators; long enough for a W3C trace parent.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -150,6 +151,7 @@ class Shell:
                 duration_ms=(self.clock.monotonic() - exchange.started_s) * 1000,
                 key_id=exchange.caller.key_id if exchange.caller else None,
                 cached=exchange.cached,
+                trace_id=traces.trace_id(),
             )
         )
 

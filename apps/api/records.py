@@ -40,6 +40,7 @@ class Finished:
     duration_ms: float
     key_id: str | None
     cached: bool | None
+    trace_id: str | None = None
 
 
 class Records:
@@ -99,6 +100,8 @@ def line(at: float, request: Finished) -> bytes:
         "key_id": request.key_id,
         "cached": request.cached,
     }
+    if request.trace_id is not None:
+        fields["trace_id"] = request.trace_id
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 

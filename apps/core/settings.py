@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -26,13 +25,11 @@ from pydantic import (
     model_validator,
 )
 
+from apps.core import setting_values
+
 TriState = Literal["true", "false", "auto"]
 ON = frozenset({"true", "1", "yes", "on"})
 OFF = frozenset({"false", "0", "no", "off"})
-MIN_SECRET_BYTES = 32
-# Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
-MIN_SECRET_VARIETY = 10
-EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
 
 
 class SettingsError(Exception):
@@ -78,6 +75,11 @@ class Settings(BaseModel):
     MAX_BODY_BYTES: int = Field(default=1 << 20, ge=1024)
     MAX_UPLOAD_BYTES: int = Field(default=50 * 1000 * 1000, ge=1024)
     FETCH_ALLOW_HOSTS: str = ""
+    # The names and meanings that OpenTelemetry gives them; an address may hold a password.
+    OTEL_EXPORTER_OTLP_ENDPOINT: str = Field(default="", repr=False)
+    OTEL_EXPORTER_OTLP_HEADERS: SecretStr | None = None
+    OTEL_TRACES_SAMPLER_ARG: float = Field(default=1.0, ge=0, le=1)
+    OTEL_SERVICE_NAME: str = "dt-rag"
 
     # FEATURE_* as found, name without the prefix in lower case -> tri-state
     features: dict[str, TriState] = Field(default_factory=dict)
@@ -105,7 +107,7 @@ class Settings(BaseModel):
     @field_validator("DATABASE_URL")
     @classmethod
     def _database(cls, value: str) -> str:
-        return _database_url(value) if value else value
+        return setting_values.database_url(value) if value else value
 
     @field_validator("REDIS_URL")
     @classmethod
@@ -113,6 +115,11 @@ class Settings(BaseModel):
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
+
+    @field_validator("OTEL_EXPORTER_OTLP_ENDPOINT")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        return setting_values.http_address(value) if value else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -122,7 +129,8 @@ class Settings(BaseModel):
         if None not in weights and abs(sum(w for w in weights if w is not None) - 1) > 1e-9:
             raise ValueError("DTRAG_DENSE_WEIGHT and DTRAG_LEXICAL_WEIGHT must sum to 1")
         if self.ENVIRONMENT == "production":
-            _refuse_weak_secret(self.SECRET_KEY)
+            secret = self.SECRET_KEY.get_secret_value() if self.SECRET_KEY else ""
+            setting_values.refuse_weak_secret(secret)
         return self
 
     @cached_property
@@ -255,39 +263,6 @@ def _read_secrets(directory: str | None) -> dict[str, str]:
         raise SettingsError(f"DTRAG_SECRETS_DIR names {directory!r}, which is not a directory.")
     files = (path for path in sorted(root.iterdir()) if path.is_file())
     return {path.name: _text_of(path).strip() for path in files}
-
-
-def _database_url(value: str) -> str:
-    """The address with the one driver that we use; other drivers' names are understood."""
-    scheme, separator, rest = value.partition("://")
-    kind = scheme.partition("+")[0]
-    if separator and kind in ("postgresql", "postgres"):
-        if not _has_usable_port(value):
-            raise ValueError("the port is not a number")
-        return f"postgresql+asyncpg://{rest}"
-    if separator and kind == "sqlite":
-        if rest.strip("/") in ("", ":memory:"):
-            raise ValueError("SQLite needs a file, because every process must see the same data")
-        return f"sqlite+aiosqlite://{rest}"
-    raise ValueError("must begin with sqlite:/// or postgresql://")
-
-
-def _has_usable_port(url: str) -> bool:
-    try:
-        port = urlsplit(url).port
-    except ValueError:
-        return False
-    return port is None or port > 0
-
-
-def _refuse_weak_secret(secret: SecretStr | None) -> None:
-    value = secret.get_secret_value() if secret else ""
-    if len(value.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"SECRET_KEY needs at least {MIN_SECRET_BYTES} bytes in production")
-    if any(word in value.lower() for word in EXAMPLE_SECRETS):
-        raise ValueError("SECRET_KEY still holds an example value")
-    if len(set(value)) < MIN_SECRET_VARIETY:
-        raise ValueError("SECRET_KEY is not random")
 
 
 def _sentence(error: ValidationError) -> str:

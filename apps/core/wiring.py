@@ -6,19 +6,26 @@ process's start, so nothing here imports SQLAlchemy, LangGraph or a provider's k
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from apps.core.cache import Cache, Generation
 from apps.core.domain.ports import Clock, Embedder
 from apps.core.llm.embed import embedder
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
-from apps.core.settings import Settings
+from apps.core.settings import Settings, SettingsError
 from apps.core.telemetry import logs
+from apps.core.telemetry.traces import Traces
 from apps.core.text import pii
 
 HYBRID_FLAG = "hybrid_search"
+Tracing = Callable[[], AbstractContextManager[Traces | None]]
+NO_TRACES: Tracing = nullcontext
 
 
 class SystemClock:
@@ -37,6 +44,23 @@ def configure_logs(settings: Settings) -> None:
     """Set up logging: one JSON object a line, masked."""
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logs.configure(settings.LOG_LEVEL, json=True, mask=pii.mask)
+
+
+def tracing(settings: Settings) -> Tracing:
+    """What opens the way to the collector that the settings name; it gives None without one.
+
+    Raises:
+        SettingsError: a collector is named, but the packages that speak to it are missing.
+    """
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return NO_TRACES
+    try:
+        export = importlib.import_module("apps.core.telemetry.export")
+    except ImportError:
+        raise SettingsError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: the extra `otel` is not installed."
+        ) from None
+    return partial(export.exporting, settings)
 
 
 def hybrid(settings: Settings) -> bool:

@@ -19,6 +19,7 @@ from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.job_items import Item
 from apps.core.storage.jobs import Job
+from apps.core.telemetry import traces
 from apps.core.text import pii
 from apps.ingestion.items import NewItem, meta_from
 from apps.ingestion.jobs import describe
@@ -82,7 +83,8 @@ class Intake:
             if item is None:
                 return
             try:
-                await self._item(job, item, fresh)
+                with traces.begin("ingest.document"):
+                    await self._item(job, item, fresh)
             except SystemFailure:
                 raise
             except DtRagError as error:
@@ -101,6 +103,8 @@ class Intake:
         new = await self._content(item)
         found = await asyncio.to_thread(self._parser.parse, new)
         parts = len(found.documents)
+        facts = {"dtrag.format": found.format, "dtrag.bytes": len(new.content)}
+        traces.current().note({**facts, "dtrag.documents": parts})
         done = int(item.meta.get("done", 0))
         for start in range(done, parts, DOCUMENTS_AT_ONCE):
             block = range(start, min(start + DOCUMENTS_AT_ONCE, parts))

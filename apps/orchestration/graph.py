@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 
 from apps.core.errors import DeadlineExceeded, DtRagError, SystemFailure
 from apps.core.resilience import allowance_s
-from apps.core.telemetry import metrics
+from apps.core.telemetry import metrics, traces
 from apps.orchestration.events import Progress, Step
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -73,17 +73,20 @@ def compiled(on: frozenset[str], pipeline: tuple[Node, ...]) -> Graph:
 
 def gated(node: Node) -> Gate:
     """Wrap a node as a step of the graph."""
+    span_name = f"node.{node.name}"
 
     async def step(state: AnswerState, *, runtime: Runtime[RunContext]) -> Update:
         ctx = runtime.context
         started_s = ctx.clock.monotonic()
         ctx.emit(Progress(node.name, "started"))
-        try:
-            update = _checked(node, await _attempted(node, state, ctx))
-        # The gate is where a node's failure, whatever it is, gets its meaning.
-        except Exception as error:
-            _tell(node, ctx, started_s=started_s, step="skipped")
-            return _excused(node, error)
+        with traces.begin(span_name) as span:
+            try:
+                update = _checked(node, await _attempted(node, state, ctx))
+            # The gate is where a node's failure, whatever it is, gets its meaning.
+            except Exception as error:
+                span.fail(traces.reason_of(error))
+                _tell(node, ctx, started_s=started_s, step="skipped")
+                return _excused(node, error)
         _tell(node, ctx, started_s=started_s, step="ended")
         return {**update, "nodes": [node.name]}
 
@@ -117,7 +120,7 @@ def _tell(node: Node, ctx: RunContext, *, started_s: float, step: Step) -> None:
 
 def _excused(node: Node, error: Exception) -> Update:
     """Go on without a flagged node; fail the run with a typed error for one that is always on."""
-    reason = error.code if isinstance(error, DtRagError) else type(error).__name__
+    reason = traces.reason_of(error)
     metrics.node_failures.of(node.name, reason).inc()
     if node.flag is not None:
         log.warning("node.skipped", node=node.name, reason=reason, exc_info=error)

@@ -13,7 +13,7 @@ from apps.core.errors import DtRagError, PromptTooLong, ProviderBusy, ProviderFa
 from apps.core.llm.models import CALL_LIMIT_S, Message, NamedModel, Piece, pieces
 from apps.core.llm.prices import cost_usd
 from apps.core.resilience import Breaker, BreakerState, Permit, allowance_s
-from apps.core.telemetry import metrics
+from apps.core.telemetry import metrics, traces
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -33,7 +33,7 @@ class Account:
 
 
 class Call:
-    """Tells breaker and metrics how a call ended; a cancelled one says nothing to the breaker."""
+    """Tells breaker, metrics and trace how a call ended; a cancelled one does not count as bad."""
 
     def __init__(self, name: str, permit: Permit, clock: Clock, *, fair: bool) -> None:
         self._name = name
@@ -41,6 +41,13 @@ class Call:
         self._clock = clock
         self._fair = fair
         self._started_s = clock.monotonic()
+        self._tokens = (0, 0)
+        # Never the current span: a generator shares its context with whoever listens to it.
+        self.span = traces.begin("model.call", kind=traces.CLIENT)
+
+    def consumed(self, input_tokens: int, output_tokens: int) -> None:
+        """Add up what the call costs."""
+        self._tokens = (self._tokens[0] + input_tokens, self._tokens[1] + output_tokens)
 
     def __enter__(self) -> None:
         """Begin."""
@@ -55,8 +62,24 @@ class Call:
             if self._fair and not isinstance(error, PromptTooLong):
                 self._permit.fail()
         self._permit.release()
+        self._trace(outcome)
         metrics.llm_calls.of(self._name, outcome).inc()
         metrics.llm_ms.of(self._name).observe((self._clock.monotonic() - self._started_s) * 1e3)
+
+    def _trace(self, outcome: str) -> None:
+        if outcome != "ok":
+            self.span.fail(outcome)
+        if self.span.recorded:
+            self.span.note(
+                {
+                    "gen_ai.operation.name": "chat",
+                    "gen_ai.request.model": self._name,
+                    "gen_ai.usage.input_tokens": self._tokens[0],
+                    "gen_ai.usage.output_tokens": self._tokens[1],
+                    "dtrag.outcome": outcome,
+                }
+            )
+        self.span.end()
 
 
 class ChainedModel:
@@ -95,6 +118,7 @@ class ChainedModel:
         deadline: float,
         max_tokens: int,
         account: Account | None = None,
+        prompt_version: str = "",
     ) -> AsyncGenerator[str, None]:
         """Call the model once and yield its text as it comes.
 
@@ -103,6 +127,7 @@ class ChainedModel:
             deadline: `clock.monotonic()` seconds; a call takes 30 s at most in any case.
             max_tokens: the length of the reply.
             account: adds up tokens and cost, also of a call that fails.
+            prompt_version: the fingerprint of the prompt, for the trace.
 
         Raises:
             ProviderFailure: or one of its kinds, after at most one call.
@@ -115,9 +140,10 @@ class ChainedModel:
         account.usage = account.usage.plus(Usage(llm_calls=1))
         account.truncated = False
         spoken = pieces(chat, self.name, messages, max_tokens=max_tokens)
+        call.span.note({"dtrag.prompt_version": prompt_version})
         with call:
             async for piece in self._in_time(spoken, ends_at):
-                self._count(piece, account)
+                self._count(piece, account, call)
                 if piece.text:
                     yield piece.text
 
@@ -150,7 +176,7 @@ class ChainedModel:
                 return
             yield piece
 
-    def _count(self, piece: Piece, account: Account) -> None:
+    def _count(self, piece: Piece, account: Account, call: Call) -> None:
         account.truncated = account.truncated or piece.truncated
         tokens = (piece.input_tokens, piece.output_tokens)
         if tokens == (0, 0):
@@ -160,6 +186,7 @@ class ChainedModel:
         metrics.llm_tokens.of(self.name, "in").inc(tokens[0])
         metrics.llm_tokens.of(self.name, "out").inc(tokens[1])
         metrics.llm_cost.of(self.name).inc(cost)
+        call.consumed(*tokens)
 
 
 class ModelChain:

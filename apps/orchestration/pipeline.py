@@ -27,7 +27,14 @@ from apps.orchestration.models import ModelChain
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.outbox import Outbox
-from apps.orchestration.records import Begun, again, initial, made
+from apps.orchestration.records import (
+    Begun,
+    again,
+    initial,
+    made,
+    trace_beginning,
+    trace_end,
+)
 
 V = TypeVar("V")
 Record = Callable[[AnswerRecord], Awaitable[None]]
@@ -133,6 +140,7 @@ class AnswerPipeline:
         )
 
     async def _run(self, begun: Begun, outbox: Outbox) -> None:
+        trace_beginning(begun)
         try:
             record = await self._known(begun) or await self._made(begun, outbox)
             outbox.tell_rest(record)
@@ -142,6 +150,7 @@ class AnswerPipeline:
             return
         record = await self._kept(record)
         self._count(record, begun)
+        trace_end(record)
         outbox.emit(Complete(record))
 
     async def _known(self, begun: Begun) -> AnswerRecord | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from apps.core.domain.flags import FlagDecision
 from apps.core.domain.models import AnswerRecord, AnswerRequest, SearchSignals, Usage
+from apps.core.telemetry import traces
 from apps.orchestration.state import AnswerState
 
 
@@ -25,6 +26,43 @@ class Begun:
     def on(self) -> frozenset[str]:
         """Keys of the flags that are on."""
         return frozenset(key for key, decision in self.decisions.items() if decision.on)
+
+
+def trace_beginning(begun: Begun) -> None:
+    """Tell the request's span who asks, by pseudonym, and what was decided.
+
+    Names are those of OpenTelemetry's conventions for feature flags, without the targeting key.
+    """
+    span, request = traces.current(), begun.request
+    if not span.recorded:
+        return
+    for name, value in (("user_id", request.user_id), ("session_id", request.session_id)):
+        if value:
+            span.note({f"dtrag.{name}_pseudonym": span.pseudonym(value)})
+    for key, decision in begun.decisions.items():
+        facts = {
+            "feature_flag.key": key,
+            "feature_flag.result.variant": "on" if decision.on else "off",
+            "feature_flag.result.reason": decision.reason.lower(),
+        }
+        span.event("feature_flag.evaluation", facts)
+
+
+def trace_end(record: AnswerRecord) -> None:
+    """Tell the request's span what came of it."""
+    span = traces.current()
+    if not span.recorded:
+        return
+    span.note(
+        {
+            "dtrag.answer.served_by": record.served_by,
+            "dtrag.answer.abstained": record.abstained,
+            "dtrag.answer.citations": len(record.citations),
+            "dtrag.answer.degraded": ",".join(record.degraded),
+            "gen_ai.usage.input_tokens": record.usage.input_tokens,
+            "gen_ai.usage.output_tokens": record.usage.output_tokens,
+        }
+    )
 
 
 def initial(begun: Begun, index_version: str) -> AnswerState:

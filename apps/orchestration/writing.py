@@ -139,7 +139,11 @@ class Writing:
         grounder = Grounder(hits, verifier=ModelChecker(hits, language))
         draft, settled = "", False
         stream = model.stream(
-            messages, deadline=deadline, max_tokens=ANSWER_TOKENS, account=self._spent
+            messages,
+            deadline=deadline,
+            max_tokens=ANSWER_TOKENS,
+            account=self._spent,
+            prompt_version=fingerprint(self._name, language),
         )
         async with aclosing(stream):
             async for piece in stream:

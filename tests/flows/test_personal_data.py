@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes.collector import Collector, collecting
 from tests.fakes.gemini import Call, FakeGemini
 from tests.flows.service import Service, running
 
@@ -18,6 +19,7 @@ DOCUMENT = (
     "환불 계좌는 352-0917-482915로 등록되어 있다. 오로라 보일러의 점검 주기는 6개월이다."
 )
 QUESTION = f"{', '.join(PLANTED)}로 등록된 오로라 보일러의 점검 주기는?"
+SPANS = {"http.request", "search", "node.compose", "model.call", "ingest.document"}
 # An upload waits unmasked in the queue until it is read; SQLite's journal keeps the page until the
 # next checkpoint, at the latest when the service stops, and the test looks again after that.
 NOT_YET = "var/dtrag.db-wal"
@@ -46,10 +48,13 @@ def used(service: Service) -> bytes:
         body = {"documents": [{"id": "aurora", "title": "오로라", "text": DOCUMENT}]}
         uploaded = client.post("/api/v1/documents?wait=true", json=body)
         assert uploaded.status_code == 201, uploaded.text
-        plain = client.post("/answer", json={"question": QUESTION, "user_id": PLANTED[3]})
+        asked = {"question": QUESTION, "user_id": PLANTED[3], "session_id": PLANTED[0]}
+        plain = client.post("/answer", json=asked, headers={"tracestate": f"a={PLANTED[0]}"})
         assert plain.status_code == 200, plain.text
         stream = client.post("/answer", json={"question": QUESTION, "stream": True})
         found = client.post("/api/v1/search", json={"q": QUESTION, "highlight": True})
+        client.post(f"/api/v1/search?q={PLANTED[0]}", json={"q": QUESTION, "mode": PLANTED[1]})
+        client.get(f"/api/v1/documents/{PLANTED[2]}")
         opinion = {"answer_id": plain.json()["answer_id"], "rating": 5, "comment": DOCUMENT}
         assert client.post("/api/v1/feedback", json=opinion).status_code == 202
         return plain.content + stream.content + found.content
@@ -57,19 +62,27 @@ def used(service: Service) -> bytes:
 
 @pytest.mark.slow
 async def test_personal_data_is_left_nowhere(tmp_path: Path) -> None:
-    """Four planted values are in no file, log line, prompt, metric or answer."""
+    """Four planted values are in no file, log line, prompt, metric, span or answer."""
     async with FakeGemini(reply=supported) as fake:
-        env = {"GEMINI_API_KEY": "test-key", "GEMINI_BASE_URL": fake.url, "LOG_LEVEL": "DEBUG"}
-        await asyncio.to_thread(check, tmp_path, env, fake)
+        with collecting() as (collector, address):
+            env = {
+                "GEMINI_API_KEY": "test-key",
+                "GEMINI_BASE_URL": fake.url,
+                "LOG_LEVEL": "DEBUG",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+            }
+            await asyncio.to_thread(check, tmp_path, env, fake, collector)
 
 
-def check(home: Path, env: dict[str, str], fake: FakeGemini) -> None:
+def check(home: Path, env: dict[str, str], fake: FakeGemini, collector: Collector) -> None:
     """Use a running service, stop it, and search everything it has left behind."""
     with running(home, env=env) as service:
         said = used(service)
         left = traces(service, fake)
         assert service.stop() == 0
         left.update(traces_on_disk(service))
+    left["spans"] = b"".join(collector.bodies)
+    assert set(collector.names) >= SPANS
     assert fake.calls, "the model was never asked"
     assert b"010-7391-4826" in DOCUMENT.encode()
     for value in PLANTED:

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on stderr, masked as the very last step.
 
 The request's facts are bound once (`structlog.contextvars.bind_contextvars(request_id=...)`)
-and travel with every line of that request. Lines of libraries take the same way.
+and travel with every line of that request, and so does the id of a trace that is recorded. Lines
+of libraries take the same way.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from apps.core.telemetry import traces
+
 Mask = Callable[[str], str]
 # Made here from numbers and closed sets; a mask could take a date for a birthday.
-OWN_FIELDS = frozenset({"level", "timestamp"})
+OWN_FIELDS = frozenset({"level", "timestamp", "trace_id"})
 # They log every call with its URL, and our own line says the same without it.
 CHATTY = ("httpx", "httpcore", "uvicorn.access", "urllib3", "google_genai")
 
@@ -35,6 +38,7 @@ def configure(level: str, *, json: bool, mask: Mask, stream: BinaryIO | None = N
     number = logging.getLevelNamesMapping()[level]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _traced,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -67,6 +71,13 @@ def _dumps(event: Mapping[str, object], **_options: object) -> bytes:
         # A lone surrogate: not valid text, but the line must not be lost.
         readable = {key: repr(value) for key, value in event.items()}
         return orjson.dumps(readable)
+
+
+def _traced(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    found = traces.trace_id()
+    if found is not None:
+        event["trace_id"] = found
+    return event
 
 
 def _masked(mask: Mask) -> Processor:

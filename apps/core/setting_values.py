@@ -1,0 +1,64 @@
+"""What the value of a setting must look like; a ValueError says what is wrong with it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+MIN_SECRET_BYTES = 32
+# Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
+MIN_SECRET_VARIETY = 10
+EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
+
+
+def database_url(value: str) -> str:
+    """The address with the one driver that we use; other drivers' names are understood.
+
+    Raises:
+        ValueError: not PostgreSQL, and not a file of SQLite.
+    """
+    scheme, separator, rest = value.partition("://")
+    kind = scheme.partition("+")[0]
+    if separator and kind in ("postgresql", "postgres"):
+        if not _has_usable_port(value):
+            raise ValueError("the port is not a number")
+        return f"postgresql+asyncpg://{rest}"
+    if separator and kind == "sqlite":
+        if rest.strip("/") in ("", ":memory:"):
+            raise ValueError("SQLite needs a file, because every process must see the same data")
+        return f"sqlite+aiosqlite://{rest}"
+    raise ValueError("must begin with sqlite:/// or postgresql://")
+
+
+def http_address(value: str) -> str:
+    """An address of a service that speaks HTTP, without a slash at its end.
+
+    Raises:
+        ValueError: another scheme, no host, or a port that is no number.
+    """
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    if not _has_usable_port(value) or not urlsplit(value).hostname:
+        raise ValueError("must name a host, and a port that is a number")
+    return value.rstrip("/")
+
+
+def _has_usable_port(url: str) -> bool:
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        return False
+    return port is None or port > 0
+
+
+def refuse_weak_secret(value: str) -> None:
+    """Accept a secret that nobody can guess.
+
+    Raises:
+        ValueError: it is short, an example, or not random.
+    """
+    if len(value.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"SECRET_KEY needs at least {MIN_SECRET_BYTES} bytes in production")
+    if any(word in value.lower() for word in EXAMPLE_SECRETS):
+        raise ValueError("SECRET_KEY still holds an example value")
+    if len(set(value)) < MIN_SECRET_VARIETY:
+        raise ValueError("SECRET_KEY is not random")
