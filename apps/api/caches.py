@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from apps.api.ports import RedisState
@@ -14,12 +13,18 @@ from apps.core.telemetry import traces
 Bump = Callable[[], Awaitable[None]]
 
 
-class RenewableSearch:
-    """A search that can be replaced by a fresh one, which remembers no result."""
+class SharedSearch:
+    """A search that forgets its results when any worker has cleared the cache.
 
-    def __init__(self, opening: Callable[[], Search]) -> None:
-        self._opening = opening
-        self._search = opening()
+    Args:
+        search: remembers results by index version.
+        generation: grows with every clear, in any worker; asked at every search.
+    """
+
+    def __init__(self, search: Search, generation: Callable[[], int]) -> None:
+        self._search = search
+        self._generation = generation
+        self._seen = generation()
 
     @property
     def version(self) -> str | None:
@@ -43,6 +48,10 @@ class RenewableSearch:
 
     async def search(self, query: SearchQuery) -> SearchResult:
         """Find the best passages; see `Search`."""
+        generation = self._generation()
+        if generation != self._seen:
+            self._seen = generation
+            self._search.forget()
         with traces.begin("search") as span:
             result = await self._search.search(query)
             if span.recorded:
@@ -53,11 +62,9 @@ class RenewableSearch:
         """Follow the newest version; see `Search`."""
         return self._search.refresh()
 
-    async def renew(self) -> None:
-        """Forget every result; running searches end on the old one."""
-        fresh = self._opening()
-        await asyncio.to_thread(fresh.refresh)
-        self._search = fresh
+    def forget(self) -> None:
+        """Forget every result of this process."""
+        self._search.forget()
 
 
 def _facts(result: SearchResult) -> traces.Facts:
@@ -79,7 +86,7 @@ class Caches:
         search: remembers results by index version.
     """
 
-    def __init__(self, cache: Cache, search: RenewableSearch) -> None:
+    def __init__(self, cache: Cache, search: SharedSearch) -> None:
         self.cache = cache
         self._search = search
         self._bump: Bump | None = None
@@ -99,7 +106,7 @@ class Caches:
     async def clear(self, prefix: str = "") -> int:
         """Forget answers whose key begins so, here and in the other workers, and all results."""
         cleared = await self.cache.clear(prefix)
-        await self._search.renew()
+        self._search.forget()
         if self._bump is not None:
             await self._bump()
         return cleared

@@ -77,7 +77,7 @@ class Sql:
         stored = answers.StoredAnswer(
             id=made.answer_id,
             request_id=made.request_id,
-            key_id=None,
+            key_id=made.key_id,
             question_masked=made.question_masked,
             body=render.answer(made),
             created_at=made.created_at,

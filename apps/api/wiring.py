@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from apps.api.caches import Caches, RenewableSearch
+from apps.api.caches import Caches, SharedSearch
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
@@ -62,7 +62,8 @@ class Loader:
         self.indexed = asyncio.Event()
         self.usage = UsageCounter()
         self.embedder: Embedder | None = wiring.open_embedder(settings)
-        self.search = RenewableSearch(partial(wiring.open_search, settings, embedder=self.embedder))
+        searching = wiring.open_search(settings, embedder=self.embedder)
+        self.search = SharedSearch(searching, self.generations.newest)
         cache = wiring.open_cache(settings, clock=clock, generation=self.generations)
         closing.push_async_callback(cache.close)
         self.caches = Caches(cache, self.search)
@@ -168,9 +169,13 @@ class Generations:
     def __init__(self) -> None:
         self.source: Callable[[], int] | None = None
 
+    def newest(self) -> int:
+        """Grows with every clear."""
+        return 0 if self.source is None else self.source()
+
     def __call__(self, region: str) -> int:
         """One for all regions, because a clear is rare."""
-        return 0 if self.source is None else self.source()
+        return self.newest()
 
 
 async def loaded(part: Part[Any], step: Callable[[], Awaitable[T]]) -> T:

@@ -37,6 +37,7 @@ MAX_RETRY_AFTER_S = 3600.0
 MAX_NAME_CHARS = 120
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 BUSY = frozenset({429, 503})
+PASSING = frozenset({408, 425})  # a timeout, too early: the same request may not meet them again
 GZIP = frozenset({"gzip", "x-gzip"})
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 USER_AGENT = "dt-rag"
@@ -96,11 +97,11 @@ class Outbound:
             timeout_s: for everything together, with the wait for a free slot and redirects.
 
         Raises:
-            Unprocessable: the URL, or one that it redirects to, may not be fetched.
+            Unprocessable: the URL, or one that it redirects to, may not be fetched or is not there.
             TooLarge: the document has more than `max_bytes`.
             DeadlineExceeded: it took longer than `timeout_s`.
             ProviderBusy: the server answered 429 or 503.
-            BadReply: no such name, no connection, a broken reply, or another status than 200.
+            BadReply: no such name, no connection, a broken reply, or a status that may pass (500).
         """
         end = self._now() + timeout_s
         async with self._until(end):
@@ -234,13 +235,13 @@ def _request(at: Target, address: str) -> httpx.Request:
 
 
 def _refuse_status(response: httpx.Response) -> None:
-    status = response.status_code
-    if status in BUSY:
+    if (status := response.status_code) in BUSY:
         text = response.headers.get("retry-after", "")
         wait_s = min(float(text), MAX_RETRY_AFTER_S) if text.isascii() and text.isdigit() else None
         raise ProviderBusy(f"The server of the URL answered {status}.", retry_after_s=wait_s)
     if status != 200:
-        raise BadReply(f"The server of the URL answered {status}.")
+        for_good = 400 <= status < 500 and status not in PASSING
+        raise (Unprocessable if for_good else BadReply)(f"The server of the URL answered {status}.")
 
 
 class _Body:

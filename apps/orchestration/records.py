@@ -129,6 +129,7 @@ def made(
         model=state["model"],
         created_at=now,
         trace=state["trace"],
+        key_id=begun.request.caller.key_id,
     )
 
 
@@ -149,4 +150,5 @@ def again(
         timings_ms=timings_ms,
         created_at=now,
         trace={"cache": cache},
+        key_id=begun.request.caller.key_id,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from apps.api.caches import RenewableSearch
+from apps.api.caches import SharedSearch
 from apps.api.main import create_app
 from apps.api.records import Records
 from apps.core import wiring
@@ -42,7 +42,7 @@ BODY = {"question": "서울의 인구는 몇 명인가?", "user_id": "hong@examp
 def answering(world: World, *models: Any, **more: Any) -> World:
     """A world whose answers come from a real walk and a real search over fake passages."""
     # The wrapper asks no more of what it wraps than the fake can do.
-    index: Any = RenewableSearch(FakeIndex)  # type: ignore[arg-type]
+    index: Any = SharedSearch(FakeIndex(), lambda: 0)  # type: ignore[arg-type]
     world.answerer = Stage(*models, index=index, **more).pipeline  # type: ignore[assignment]
     return world
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apps.api import wiring
-from apps.api.caches import Caches, RenewableSearch
+from apps.api.caches import Caches, SharedSearch
 from apps.api.main import create_app
 from apps.api.services import Part
 from apps.api.sql import Sql
@@ -21,9 +22,11 @@ from apps.core.errors import BusinessFailure, IndexNotReady, NotFound, StorageDo
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.settings import Settings
+from apps.core.storage import answers
 from tests.api.conftest import serving
 from tests.fakes.answerer import record_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.searcher import FakeSearcher
 
 WISH = KeyWish("n", ("search",), "default", (), None, 5, None)
 
@@ -122,15 +125,9 @@ async def test_usage_is_written_at_the_end() -> None:
 
 
 async def test_clearing_tells_the_others(tmp_path: Path) -> None:
-    """Own entries go, results go with a new search, and the other workers are told."""
+    """Own entries and results go, and the other workers are told."""
     cache = Cache(Limits(10, 1000, 60), clock=FakeClock())
-    opened: list[Search] = []
-
-    def opening() -> Search:
-        opened.append(Search(tmp_path, embedder=None, options=SearchOptions()))
-        return opened[-1]
-
-    search = RenewableSearch(opening)
+    search = SharedSearch(Search(tmp_path, embedder=None, options=SearchOptions()), lambda: 0)
     caches = Caches(cache, search)
     await cache.put("answer:1", "x")
     told: list[bool] = []
@@ -140,13 +137,40 @@ async def test_clearing_tells_the_others(tmp_path: Path) -> None:
 
     caches.shared(bump)
     assert await caches.clear("answer:") == 1
-    assert (len(opened), told) == (2, [True])
+    assert told == [True]
     assert (search.version, search.passages, search.vectors, search.refused) == (None, 0, 0, None)
     assert search.refresh() is False
     with pytest.raises(IndexNotReady):
         await search.search(SearchQuery("x"))
     assert await caches.redis_state() == "not_configured"
     assert caches.stats()["entries"] == 0
+
+
+class Remembering(FakeSearcher):
+    """Counts how often it was told to forget."""
+
+    forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+async def test_a_clear_reaches_every_worker_on_its_next_search(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """Two workers over one database: the one that did not clear forgets as well, and once."""
+    clearing, other = [await Sql.open(make_settings(), FakeClock()) for _ in range(2)]
+    remembering = Remembering()
+    # The wrapper asks no more of what it wraps than the fake can do.
+    search = SharedSearch(remembering, other.generation)  # type: ignore[arg-type]
+    await search.search(SearchQuery("x"))
+    assert remembering.forgotten == 0
+    await clearing.bump_cache()
+    await search.search(SearchQuery("x"))
+    await search.search(SearchQuery("x"))
+    assert remembering.forgotten == 1
+    await clearing.close()
+    await other.close()
 
 
 @pytest.fixture
@@ -196,11 +220,15 @@ async def test_keys_in_sql(sql: Sql) -> None:
 
 async def test_answers_in_sql(sql: Sql) -> None:
     """Written behind the response, found at once, judged with a masked comment."""
-    record = record_of(AnswerRequest("q", request_id="r"))
+    record = replace(record_of(AnswerRequest("q", request_id="r")), key_id="k")
     await sql.record(record)
     body = await sql.answers.find(record.answer_id)
     assert body is not None
     assert body["answer"] == record.answer
+    async with sql.storage.reading() as s:
+        kept = await answers.get(s, record.answer_id)
+    assert kept is not None
+    assert kept.key_id == "k"
     opinion = Opinion(record.answer_id, 0.5, comment="010-1234-5678", labels=("clear",))
     await sql.answers.judge(opinion, caller="k")
     (said,) = await sql.answers.opinions(record.answer_id)

@@ -521,12 +521,20 @@ async def test_waiting_for_a_slot_times_out() -> None:
     assert names == MAX_AT_ONCE
 
 
-@pytest.mark.parametrize("status", [204, 206, 304, 400, 401, 404, 500])
+@pytest.mark.parametrize("status", [204, 206, 304, 408, 425, 500, 502])
 async def test_another_status_is_a_bad_reply(status: int) -> None:
     """Retryable, and named by its number."""
     with pytest.raises(BadReply, match=str(status)) as caught:
         await fetch(outbound(Wire(httpx.Response(status))))
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
+async def test_a_refusal_for_good_is_not_retryable(status: int) -> None:
+    """The same request would be refused again."""
+    with pytest.raises(Unprocessable, match=str(status)) as caught:
+        await fetch(outbound(Wire(httpx.Response(status))))
+    assert not caught.value.retryable
 
 
 @pytest.mark.parametrize(

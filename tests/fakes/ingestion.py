@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from apps.core.domain.ports import FloatArray
-from apps.core.errors import ProviderBusy
+from apps.core.errors import DtRagError, ProviderBusy
 from apps.core.outbound import Fetched
 from apps.ingestion.build import IndexRow
 from apps.ingestion.items import NewItem
@@ -79,10 +79,18 @@ class MemoryIndex:
 class OnePage:
     """An outside world with one page, which is away for the first `failures` fetches."""
 
-    def __init__(self, content: bytes, *, filename: str = "page.html", failures: int = 0) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        filename: str = "page.html",
+        failures: int = 0,
+        error: DtRagError | None = None,
+    ) -> None:
         self.content = content
         self.filename = filename
         self.failures = failures
+        self.error = error or ProviderBusy("The server of the URL answered 503.")
         self.refuse: Exception | None = None
 
     async def check(self, url: str, *, timeout_s: float = 1.0) -> None:
@@ -92,7 +100,7 @@ class OnePage:
     async def fetch(self, url: str, *, max_bytes: int, timeout_s: float) -> Fetched:
         if self.failures:
             self.failures -= 1
-            raise ProviderBusy("The server of the URL answered 503.")
+            raise self.error
         return Fetched(url, self.content, "text/html; charset=utf-8", self.filename)
 
     async def close(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,16 +14,11 @@ from pathlib import Path
 
 import httpx
 
+from bench.servers import free_port
+
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 120.0
 KEY = re.compile(r"dtr_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,}")
-
-
-def free_port() -> int:
-    """A loopback port that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:

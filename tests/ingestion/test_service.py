@@ -242,6 +242,18 @@ async def test_a_server_that_is_away_is_asked_again(make: Make, clock: FakeClock
         assert (view.state, view.items[0].state) == ("done", state)
 
 
+async def test_a_page_that_is_gone_is_not_asked_for_again(make: Make) -> None:
+    """A refusal for good fails the item at once, with the server's status."""
+    gone = Unprocessable("The server of the URL answered 410.")
+    service = make(outbound=OnePage(b"", failures=1, error=gone))
+    job_id = await service.submit_url("https://example.org/gone")
+    await service._runner.step()
+    view = await service.job(job_id)
+    assert view is not None
+    assert (view.state, view.attempts, view.items[0].state) == ("done", 1, "failed")
+    assert view.items[0].error == gone.detail
+
+
 async def test_a_publication_that_fails_is_tried_again(make: Make, clock: FakeClock) -> None:
     """A full disk keeps the job; with space it ends, and the file was read only once."""
     index, parser = MemoryIndex(), DirectParser()

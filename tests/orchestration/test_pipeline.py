@@ -152,6 +152,15 @@ async def test_the_same_question_is_answered_from_the_cache() -> None:
     assert stage.recorder.records == [first, again]
 
 
+async def test_a_record_names_the_key_that_asked() -> None:
+    """Also when the answer came from the cache, where another key had put it."""
+    stage = Stage(scripted(TRUE))
+    callers = [Caller(key_id, frozenset({"answer"})) for key_id in ("first", "second", None)]
+    records = [await stage.answer(AnswerRequest(QUESTION, caller=each)) for each in callers]
+    assert [record.key_id for record in records] == ["first", "second", None]
+    assert [record.served_by for record in records[1:]] == ["cache", "cache"]
+
+
 async def test_the_cached_record_survives_json() -> None:
     """The second level keeps JSON, so a record must come back equal."""
     codec = TypeAdapter(AnswerRecord)

@@ -52,7 +52,6 @@ def families() -> list[dict[str, object]]:
 
 def _gauge(request: Request) -> None:
     index = services_of(request).index
-    if index.version is not None:
-        metrics.index_version.set(int("".join(filter(str.isdigit, index.version)) or 0))
+    metrics.index_version.set(index.version)
     metrics.index_passages.set(index.passages)
     metrics.index_vectors.set(index.vectors)

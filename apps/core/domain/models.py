@@ -230,6 +230,7 @@ class AnswerRecord:
 
     `hits` are the passages that were offered to the answerer (the result itself in mode `search`).
     `trace` holds what agents wrote of themselves: keys `cases`, `plan`, `debate`, `tools`, `arm`.
+    `key_id` names the API key that asked; None is a caller on this machine without one.
     """
 
     answer_id: str
@@ -255,3 +256,4 @@ class AnswerRecord:
     model: str | None
     created_at: float
     trace: Mapping[str, object] = field(default_factory=dict)
+    key_id: str | None = None

@@ -151,6 +151,11 @@ class Search:
         self._seen = wanted
         return False
 
+    def forget(self) -> None:
+        """Compute everything anew from now on."""
+        self._results = Recent(self._options.cache_entries)
+        self._vectors = Recent(self._options.cache_entries)
+
     async def search(self, query: SearchQuery) -> SearchResult:
         """Return the best passages.
 

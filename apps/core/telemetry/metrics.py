@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from apps.core.telemetry import process
+from apps.core.telemetry import current, process
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
 
@@ -105,11 +105,7 @@ cache_hits = Family(Counter("dtrag_cache_hits", "Cache hits.", ["region", "level
 cache_misses = Family(Counter("dtrag_cache_misses", "Cache misses.", ["region", "reason"]))
 
 # Index and jobs
-index_version = Gauge(
-    "dtrag_index_version",
-    "The open version's id as a number (its digits).",
-    multiprocess_mode="livemax",
-)
+index_version = current.Named("dtrag_index_version", "1 for the open version.", label="version")
 index_passages = Gauge(
     "dtrag_index_passages", "Passages in the open version.", multiprocess_mode="livemax"
 )
@@ -158,8 +154,10 @@ def registry() -> CollectorRegistry:
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
     except ValueError:  # no directory is shared: this is the only worker
         return REGISTRY
-    shared.register(process.OutOfMemory())
+    for own in (process.OutOfMemory(), index_version):
+        shared.register(own)
     return shared
 
 
-REGISTRY.register(process.OutOfMemory())
+for _own in (process.OutOfMemory(), index_version):
+    REGISTRY.register(_own)

@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from apps.core.telemetry import metrics, process
+from apps.core.telemetry.current import Named
 from apps.core.telemetry.hits import Tally
 from apps.core.telemetry.metrics import Family
 
@@ -44,6 +45,7 @@ started = [
 for worker in started:
     worker.stdout.readline()
 from apps.core.telemetry import metrics
+metrics.index_version.set("20250101_0000")
 both = metrics.render().decode()
 started[0].kill()
 started[0].wait()
@@ -148,6 +150,19 @@ def test_what_was_never_measured_is_absent() -> None:
     assert value(page, "dtrag_dependency_up") is None
 
 
+def test_only_the_current_version_is_named() -> None:
+    """The version before has no sample any more; without a version there is none."""
+    version = Named("version_test", "x", label="version")
+    registry = CollectorRegistry()
+    registry.register(version)
+    samples = []
+    for current in (None, "20250101_0000", "20250102_0000"):
+        version.set(current)
+        (family,) = registry.collect()
+        samples.append([(sample.labels["version"], sample.value) for sample in family.samples])
+    assert samples == [[], [("20250101_0000", 1)], [("20250102_0000", 1)]]
+
+
 def test_workers_add_up_and_the_dead_are_forgotten(tmp_path: Path) -> None:
     """Two processes are one service; counters stay when one of them dies, its gauges go."""
     left = tmp_path / "counter_1.db"
@@ -162,6 +177,7 @@ def test_workers_add_up_and_the_dead_are_forgotten(tmp_path: Path) -> None:
     assert value(both, "search_api_request_duration_count") == 2
     assert value(both, "dtrag_streams_open") == 5
     assert value(both, "dtrag_index_passages") == 100
+    assert value(both, "dtrag_index_version", version="20250101_0000") == 1
     assert value(one, "search_api_requests_total", outcome="ok") == 5
     assert value(one, "dtrag_streams_open") == 3
     assert not left.exists()
