@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,18 @@ def test_each_node_has_one_word_everywhere() -> None:
         assert (ROOT / f"apps/orchestration/nodes/{node.name}.py").is_file()
         assert (ROOT / f"tests/orchestration/nodes/test_{node.name}.py").is_file()
         assert node.flag is None or node.flag.key == node.name
+
+
+def test_the_wheel_carries_what_migrates() -> None:
+    """Alembic's files lie at the top; the wheel puts them where the program looks for them."""
+    from apps.core.storage import migrate
+
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    moved = build["targets"]["wheel"]["force-include"]
+    assert {ROOT / to: ROOT / source for source, to in moved.items()} == {
+        migrate.IN_WHEEL / name: migrate.IN_TREE / name for name in ("alembic.ini", "migrations")
+    }
+    assert all((ROOT / source).exists() for source in moved)
 
 
 def test_nothing_secret_or_local_is_committed() -> None:

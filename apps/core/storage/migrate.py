@@ -21,7 +21,8 @@ from apps.core.storage.connections import postgresql_engine, sqlite_engine, tran
 
 # Known here too, so that a start with a current schema need not import Alembic.
 HEAD = "0001_first_tables"
-ROOT = Path(__file__).resolve().parents[3]
+IN_TREE = Path(__file__).resolve().parents[3]
+IN_WHEEL = Path(__file__).resolve().parent / "schema"
 LOCK_WAIT_S = 60.0
 # Any constant will do, as long as every release uses the same one.
 ADVISORY_LOCK = 0x64747261
@@ -93,7 +94,8 @@ def _alembic(url: str, verb: str, target: str) -> None:
     from alembic.config import Config  # noqa: PLC0415
 
     def work(connection: Connection) -> None:
-        config = Config(ROOT / "alembic.ini")
+        home = IN_WHEEL if IN_WHEEL.is_dir() else IN_TREE
+        config = Config(home / "alembic.ini")
         config.attributes["connection"] = connection
         getattr(command, verb)(config, target)
 
