@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, cast, get_origin, get_type_hints
 
 from apps.core.domain.flags import FlagDecision
 from apps.core.domain.models import (
@@ -79,6 +79,10 @@ class AnswerState(TypedDict):
     trace: Annotated[dict[str, object], merge]
 
 
+HINTS = get_type_hints(AnswerState, include_extras=True)
+MERGED = {key: hint.__metadata__[0] for key, hint in HINTS.items() if get_origin(hint) is Annotated}
+
+
 class Update(TypedDict, total=False):
     """The keys of AnswerState that a node changes; it returns only those."""
 
@@ -104,3 +108,15 @@ class Update(TypedDict, total=False):
     nodes: list[str]
     usage: Usage
     trace: dict[str, object]
+
+
+def updated(state: AnswerState, update: Update) -> AnswerState:
+    """The state after a node: merged keys are joined, all others replaced.
+
+    The first write of a run is the whole state, onto an empty one.
+    """
+    after: dict[str, object] = {**state, **update}
+    for key, value in update.items():
+        if key in MERGED and key in state:
+            after[key] = MERGED[key](cast("dict[str, object]", state)[key], value)
+    return cast("AnswerState", after)
