@@ -9,11 +9,12 @@ import pytest
 
 from apps.core.errors import BadReply, PromptTooLong, ProviderBusy, ProviderFailure
 from apps.core.llm.models import Message, NamedModel
-from apps.core.telemetry import metrics
+from apps.core.telemetry import metrics, traces
 from apps.orchestration import models
 from apps.orchestration.models import Account, ChainedModel, ModelChain
 from tests.fakes.answering import Scripted, scripted
 from tests.fakes.clock import FakeClock
+from tests.fakes.collector import KeptSpans
 
 ASKED: list[Message] = [("system", "s"), ("human", "h")]
 
@@ -34,6 +35,24 @@ async def test_the_order_names_the_link() -> None:
     assert [m.served_by for m in chain] == ["primary", "secondary", "secondary"]
     assert chain.names == ("fake:0", "fake:1", "fake:2")
     assert not ModelChain([], FakeClock())
+
+
+async def test_a_call_is_never_the_current_span() -> None:
+    """Its listener may begin spans between two pieces, and leave before the end."""
+    kept = KeptSpans()
+    with kept() as process, process.begin("node.compose") as node:
+        stream = chained(scripted("hello there")).stream(ASKED, deadline=10, max_tokens=9)
+        await anext(stream)
+        assert traces.current() is node
+        with traces.begin("listener"):
+            pass
+        await stream.aclose()
+    assert kept.tree() == {
+        "listener": "node.compose",
+        "model.call": "node.compose",
+        "node.compose": None,
+    }
+    assert kept.facts("model.call")["dtrag.outcome"] == "cancelled"
 
 
 async def test_a_model_is_opened_once() -> None:

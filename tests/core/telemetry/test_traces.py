@@ -87,6 +87,30 @@ def test_a_trace_that_is_not_recorded_records_nothing_below(kept: KeptSpans) -> 
     assert none.spans == ()
 
 
+class Draws(random.Random):
+    """Draws the given numbers."""
+
+    def __init__(self, *numbers: float) -> None:
+        super().__init__()
+        self._numbers = list(numbers)
+
+    def random(self) -> float:
+        return self._numbers.pop(0)
+
+
+def test_only_the_root_draws(kept: KeptSpans) -> None:
+    """Below a trace that lost the draw nobody draws again, and a trace of its own does."""
+    with kept() as opened:
+        draws = Draws(0.9, 0.1)
+        process = Traces(opened._tracer, share=0.5, secret=b"s", rng=draws)
+        with process.here():
+            with traces.begin("lost"), traces.begin("below"):
+                pass
+            with traces.begin("won"), traces.begin("inner"):
+                pass
+    assert kept.tree() == {"inner": "won", "won": None}
+
+
 def test_the_share_is_held(kept: KeptSpans) -> None:
     """Of a thousand traces about as many are recorded as were asked for."""
     with kept() as opened:
