@@ -20,6 +20,7 @@ from apps.core.storage.engine import Storage
 from apps.ingestion.items import ItemMeta, JobView, NewItem
 from apps.ingestion.service import Ingestion
 from tests.fakes.clock import FakeClock
+from tests.fakes.collector import KeptSpans
 from tests.fakes.embedder import HashedEmbedder
 from tests.fakes.ingestion import DirectParser, MemoryIndex, OnePage
 from tests.ingestion import files
@@ -240,6 +241,26 @@ async def test_a_server_that_is_away_is_asked_again(make: Make, clock: FakeClock
         view = await service.job(job_id)
         assert view is not None
         assert (view.state, view.items[0].state) == ("done", state)
+
+
+async def test_each_document_has_a_span(make: Make) -> None:
+    """With what it was, and how it failed; never its name."""
+    gone = Unprocessable("The server of the URL answered 410.")
+    service = make(outbound=OnePage(b"", failures=1, error=gone))
+    await service.submit([text("hong.txt", "한 문장이다.")])
+    await service.submit_url("https://example.org/hong")
+    kept = KeptSpans()
+    with kept() as process, process.here():
+        await service.drain()
+    facts = [dict(span.attributes or {}) for span in kept.spans]
+    read = {
+        "dtrag.format": "txt",
+        "dtrag.bytes": len("한 문장이다.".encode()),
+        "dtrag.documents": 1,
+    }
+    assert facts == [read, {"error.type": "validation_error"}]
+    assert {span.name for span in kept.spans} == {"ingest.document"}
+    assert "hong" not in "".join(span.to_json() for span in kept.spans)
 
 
 async def test_a_page_that_is_gone_is_not_asked_for_again(make: Make) -> None:
