@@ -6,13 +6,13 @@ from alembic import context
 from sqlalchemy import Connection
 
 from apps.core import settings
-from apps.core.storage import migrate, tables
+from apps.core.storage import flag_tables, migrate
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=tables.metadata,
+        target_metadata=flag_tables.metadata,
         render_as_batch=True,
         compare_type=True,
     )
@@ -23,7 +23,7 @@ def run(connection: Connection) -> None:
 def run_as_script() -> None:
     """Print the statements instead of running them (`alembic upgrade head --sql`)."""
     url = settings.load().database_url
-    context.configure(url=url, target_metadata=tables.metadata, literal_binds=True)
+    context.configure(url=url, target_metadata=flag_tables.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -10,7 +10,8 @@ DtRagError                      status  code                     retryable
 │   ├── PromptTooLong            502    token_limit_exceeded     no
 │   └── BadReply                 502    invalid_response         yes
 ├── BusinessFailure              409    business_rule_violation  no
-│   └── NotAllowed               403    authorization_error      no
+│   ├── NotAllowed               403    authorization_error      no
+│   └── VersionConflict          412    version_conflict         no
 └── UserFailure                  400    invalid_input            no
     ├── NotAuthenticated         401    authentication_required  no
     ├── NotFound                 404    not_found                no
@@ -98,6 +99,12 @@ class NotAllowed(BusinessFailure):
     """The caller is known but lacks the scope."""
 
     status, code = 403, "authorization_error"
+
+
+class VersionConflict(BusinessFailure):
+    """Another change came first; read again, then decide again."""
+
+    status, code = 412, "version_conflict"
 
 
 class UserFailure(DtRagError):

@@ -16,12 +16,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from apps.core.errors import StorageDown, SystemFailure
-from apps.core.storage import migrate, tables
+from apps.core.storage import flag_tables, migrate, tables
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 4
 
-ROWS: dict[str, dict[str, object]] = {
+FLAG_TABLES = ("feature_flag", "flag_", "learning_epoch")
+
+Rows = dict[str, dict[str, object]]
+ROWS: Rows = {
     "document": {
         "id": "d", "title": "제목", "text": "본문", "checksum": "c", "language": "ko",
         "format": "txt", "tags": ["a"], "category": [], "created_at": 1.5, "updated_at": 1.5,
@@ -39,6 +42,50 @@ ROWS: dict[str, dict[str, object]] = {
         "answer_id": "a", "caller": "k", "reward": 0.5, "labels": [], "created_at": 1.5,
     },
     "change": {"topic": "keys", "version": 3},
+    "feature_flag": {
+        "key": "f", "definition": {"x": 1}, "default_variant": "off", "hash_version": "v2",
+        "salt": "s1", "kind": "release", "killed": True, "version": 1,
+    },
+    "flag_rollout": {
+        "id": "r", "flag_key": "f", "kind": "experiment", "arms": {"a": 1}, "salt": "s1",
+        "bucket_by": ["user_id"], "stages": [5, 100], "stage_idx": 0, "percent": 5.0,
+        "holdback": 0.0, "state": "RUNNING", "policy": {}, "epoch": 1, "version": 1,
+        "created_at": 1.5, "updated_at": 1.5,
+    },
+    "learning_epoch": {
+        "rollout_id": "r", "epoch": 1, "flag_key": "f", "state": "running", "alpha": 0.01,
+        "started_at": 1.5, "at": 1.5,
+    },
+    "flag_metric_counter": {
+        "rollout_id": "r", "epoch": 1, "stage_idx": 0, "metric": "error", "arm": "canary",
+        "n": 5_000_000_000, "bad": 1, "total": 1.5, "total_sq": 2.25,
+    },
+    "flag_vote": {
+        "rollout_id": "r", "epoch": 1, "metric": "error", "unit_hash": "u", "stage_idx": 0,
+        "arm": "canary", "at": 1.5,
+    },
+    "flag_unit": {
+        "rollout_id": "r", "epoch": 1, "unit_hash": "u", "stage_idx": 0, "arm": "canary",
+        "at": 1.5,
+    },
+    "flag_evidence": {
+        "rollout_id": "r", "epoch": 1, "metric": "error", "log_e": [0.0], "look": 1, "at": 1.5,
+    },
+    "flag_exposure": {
+        "id": "e", "flag_key": "f", "arm": "canary", "unit_hash": "u", "request_id": "q",
+        "node": "n", "at": 1.5,
+    },
+    "flag_worker_ack": {
+        "worker_id": "w", "host": "h", "version": 1, "env_vetoes": [], "at": 1.5,
+    },
+    "flag_host_file": {
+        "host": "h", "source": "envfile", "sha256": "s", "content": {}, "changed_at": 1.5,
+    },
+    "flag_leader": {"id": 1, "holder": "w", "lease_until": 1.5},
+    "flag_audit": {
+        "id": 1, "at": 1.5, "actor": "k", "source": "cli", "reason": "", "prev_hash": "0",
+        "hash": "1",
+    },
 }  # fmt: skip
 
 
@@ -56,8 +103,8 @@ def _in(url: str, work: Callable[[Connection], object]) -> list[object]:
     return found
 
 
-def _fill(connection: Connection) -> None:
-    for name, row in ROWS.items():
+def _fill(connection: Connection, rows: Rows = ROWS) -> None:
+    for name, row in rows.items():
         connection.execute(tables.metadata.tables[name].insert().values(row))
 
 
@@ -97,12 +144,26 @@ def test_up_with_rows_down_and_up_again(empty_url: str) -> None:
     assert _in(empty_url, _counts) == [dict.fromkeys(ROWS, 1)]
 
 
+def test_the_flag_tables_come_and_go_beside_rows(empty_url: str) -> None:
+    """Rows of the first schema survive the second and the way back; the guards go too."""
+    first = {name: row for name, row in ROWS.items() if not name.startswith(FLAG_TABLES)}
+    migrate.upgrade(empty_url, "0001_first_tables")
+    _in(empty_url, lambda connection: _fill(connection, first))
+    migrate.upgrade(empty_url)
+    rest = {name: row for name, row in ROWS.items() if name not in first}
+    _in(empty_url, lambda connection: _fill(connection, rest))
+    migrate.downgrade(empty_url, "0001_first_tables")
+    assert _in(empty_url, _counts) == [dict.fromkeys(first, 1)]
+    migrate.upgrade(empty_url)
+    assert _in(empty_url, _counts) == [dict.fromkeys(first, 1) | dict.fromkeys(rest, 0)]
+
+
 def test_the_migrated_schema_is_the_schema_in_the_code(database_url: str) -> None:
-    """Alembic finds no difference between the migrations and `tables.py`."""
+    """Alembic finds no difference between the migrations and the two files of tables."""
 
     def differences(connection: Connection) -> object:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return compare_metadata(context, tables.metadata)
+        return compare_metadata(context, flag_tables.metadata)
 
     assert _in(database_url, differences) == [[]]
 

@@ -1,0 +1,66 @@
+"""Which workers run which version of the flags; a worker that is silent leaves the list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from sqlalchemy import RowMapping, delete, select
+
+from apps.core.storage.clock import database_now
+from apps.core.storage.connections import Session, insert
+from apps.core.storage.flag_tables import flag_worker_ack
+
+SILENT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A worker says which version it answers with, and what its environment vetoes."""
+
+    worker_id: str
+    host: str
+    version: int
+    env_vetoes: tuple[str, ...] = ()
+
+
+async def put(s: Session, ack: Ack) -> None:
+    """Replace what the worker said before; never go back to an older version."""
+    row = {
+        "worker_id": ack.worker_id,
+        "host": ack.host,
+        "version": ack.version,
+        "env_vetoes": list(ack.env_vetoes),
+        "at": database_now(s),
+    }
+    statement = insert(s, flag_worker_ack).values(row)
+    newer = {name: statement.excluded[name] for name in row if name != "worker_id"}
+    await s.execute(
+        statement.on_conflict_do_update(
+            index_elements=["worker_id"],
+            set_=newer,
+            where=statement.excluded.version >= flag_worker_ack.c.version,
+        )
+    )
+
+
+async def live(s: Session, *, silent_s: float = SILENT_S) -> list[Ack]:
+    """What every worker said that was heard of lately, by the database's clock."""
+    heard = flag_worker_ack.c.at > database_now(s) - silent_s
+    query = select(flag_worker_ack).where(heard).order_by(flag_worker_ack.c.worker_id)
+    return [_ack(row) for row in (await s.execute(query)).mappings()]
+
+
+async def remove(s: Session, worker_id: str) -> None:
+    """Take a worker that stops out of the list."""
+    await s.execute(delete(flag_worker_ack).where(flag_worker_ack.c.worker_id == worker_id))
+
+
+async def forget_silent(s: Session, *, silent_s: float) -> int:
+    """Delete what workers said that are gone for good; return how many."""
+    old = delete(flag_worker_ack).where(flag_worker_ack.c.at <= database_now(s) - silent_s)
+    return int((await s.execute(old)).rowcount)
+
+
+def _ack(row: RowMapping) -> Ack:
+    values = {field.name: row[field.name] for field in fields(Ack)}
+    return Ack(**{**values, "env_vetoes": tuple(values["env_vetoes"])})
