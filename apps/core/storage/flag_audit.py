@@ -54,6 +54,9 @@ class AuditRow:
     hash: str
 
 
+HASHED = tuple(field.name for field in fields(AuditRow) if "hash" not in field.name)
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which rows a list shows; None means any."""
@@ -150,9 +153,8 @@ def _fault(row: RowMapping, expected_id: int, head: str) -> str:
         return "The row is missing."
     if row["prev_hash"] != head:
         return "The row does not continue the one before it."
-    hashed = {name: row[name] for name in row if name not in ("prev_hash", "hash")}
     try:
-        matches = row["hash"] == _hash(head, hashed)
+        matches = row["hash"] == _hash(head, {name: row[name] for name in HASHED})
     except TypeError:  # bytes where text was: nothing of ours wrote that
         matches = False
     return "" if matches else "The row is not what was hashed."
