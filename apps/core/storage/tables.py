@@ -1,6 +1,7 @@
-"""Every table of the product, in one metadata; portable to SQLite and PostgreSQL 15.
+"""The tables of the product, in one metadata; portable to SQLite and PostgreSQL 15.
 
-Times are seconds since 1970 (UTC) as floats and end in `_at` or `_until`. JSON columns hold
+Those of flags are in `flag_tables.py`. Times are seconds since 1970 (UTC) as floats and end in
+`_at` or `_until`; a row that is one event has its moment in `at`. JSON columns hold
 canonical JSON. Vectors are little-endian float32 in `chunk_vector.vector`.
 """
 
