@@ -11,7 +11,8 @@ DtRagError                      status  code                     retryable
 │   └── BadReply                 502    invalid_response         yes
 ├── BusinessFailure              409    business_rule_violation  no
 │   ├── NotAllowed               403    authorization_error      no
-│   └── VersionConflict          412    version_conflict         no
+│   ├── VersionConflict          412    version_conflict         no
+│   └── PrerequisiteCycle        409    prerequisite_cycle       no
 └── UserFailure                  400    invalid_input            no
     ├── NotAuthenticated         401    authentication_required  no
     ├── NotFound                 404    not_found                no
@@ -20,6 +21,7 @@ DtRagError                      status  code                     retryable
     ├── UnsupportedOperation     415    unsupported_operation    no
     ├── MissingParameter         422    missing_parameter        no
     ├── Unprocessable            422    validation_error         no
+    │   └── BadDefinition        422    invalid_definition       no
     └── LimitReached             429    rate_limited             yes
 
 Retryable means: the same request may succeed later without being changed.
@@ -27,6 +29,7 @@ Retryable means: the same request may succeed later without being changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -107,6 +110,12 @@ class VersionConflict(BusinessFailure):
     status, code = 412, "version_conflict"
 
 
+class PrerequisiteCycle(BusinessFailure):
+    """Flags would wait for each other, or for too long a row of flags."""
+
+    status, code = 409, "prerequisite_cycle"
+
+
 class UserFailure(DtRagError):
     """The request is at fault."""
 
@@ -153,6 +162,17 @@ class Unprocessable(UserFailure):
     """A field is present but not usable."""
 
     status, code = 422, "validation_error"
+
+
+class BadDefinition(Unprocessable):
+    """A flag definition cannot be used; `faults` are pairs of JSON pointer and sentence."""
+
+    code = "invalid_definition"
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{pointer or '/'}: {what}" for pointer, what in faults[:5]))
+        self.faults = tuple(faults)
+        self.pointer = self.faults[0][0] if self.faults else ""
 
 
 class LimitReached(UserFailure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +21,33 @@ class Flag:
         return f"FEATURE_{self.key.upper()}"
 
 
+FlagValue = bool | int | float | str | Mapping[str, Any]
+"""What a variant stands for; every value of one flag is of one kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class FlagDecision:
-    """One flag for one request, frozen; `bucket` and `rollout` are set by a staged rollout."""
+    """One flag for one request, frozen.
+
+    on: the value is true.
+    reason: OpenFeature's word; layer: ours, the step of the ladder that decided.
+    bucket, rollout, epoch, stage: set by a staged rollout.
+    variant, value: None leaves the value to the code that asks, which is off.
+    arm: `canary`, `control` or an experiment's variant; None does not enter the statistics.
+    error: OpenFeature's error code when `reason` is ERROR.
+    """
 
     on: bool
     reason: str
     layer: str
     bucket: int | None = None
     rollout: str | None = None
+    variant: str | None = None
+    value: FlagValue | None = None
+    epoch: int | None = None
+    stage: int | None = None
+    arm: str | None = None
+    error: str | None = None
 
 
 Decisions = Mapping[str, FlagDecision]
