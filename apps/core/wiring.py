@@ -13,8 +13,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
+import structlog
+
 from apps.core.cache import Cache, Generation
 from apps.core.domain.ports import Clock, Embedder
+from apps.core.flags.catalogue import environment
 from apps.core.llm.embed import embedder
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
@@ -24,8 +27,11 @@ from apps.core.telemetry.traces import Traces
 from apps.core.text import pii
 
 HYBRID_FLAG = "hybrid_search"
+RERANK_FLAG = "reranker"
 Tracing = Callable[[], AbstractContextManager[Traces | None]]
 NO_TRACES: Tracing = nullcontext
+
+log = structlog.get_logger(__name__)
 
 
 class SystemClock:
@@ -65,8 +71,7 @@ def tracing(settings: Settings) -> Tracing:
 
 def hybrid(settings: Settings) -> bool:
     """Whether a search that names no mode uses vectors: asked for somewhere and vetoed nowhere."""
-    words = (settings.USE_HYBRID_SEARCH, settings.features.get(HYBRID_FLAG, "auto"))
-    return "true" in words and "false" not in words
+    return environment(settings).words.get(HYBRID_FLAG) == "true"
 
 
 def search_options(settings: Settings, *, hybrid: bool) -> SearchOptions:
@@ -75,7 +80,7 @@ def search_options(settings: Settings, *, hybrid: bool) -> SearchOptions:
         hybrid=hybrid,
         fusion=settings.DTRAG_FUSION,
         dense_weight=_dense_weight(settings),
-        rerank=settings.USE_RERANKER == "true",
+        rerank=environment(settings).words.get(RERANK_FLAG) == "true",
         faiss_above=settings.DTRAG_FAISS_ABOVE,
     )
 
@@ -104,6 +109,8 @@ def open_search(settings: Settings, *, embedder: Embedder | None = None) -> Sear
         settings: where the index lives and how it is searched.
         embedder: the one that DTRAG_EMBEDDER names when absent.
     """
+    for warning in environment(settings).warnings:
+        log.warning("flags.names_differ", warning=warning)
     return Search(
         settings.artifacts_dir,
         embedder=embedder or open_embedder(settings),

@@ -1,0 +1,64 @@
+"""The flags of the product and the variables of the environment that may veto or allow them.
+
+An agent's own module declares its flag too; this list is what operators see while an agent is
+not built yet, and it says in which order flags are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from apps.core.domain.flags import Flag
+from apps.core.settings import Settings, TriState
+
+AGENTS: tuple[Flag, ...] = (
+    Flag("soft_q_bandit", "Learned choice of the retrieval strategy."),
+    Flag("debate_mode", "Several agents debate the draft of the answer."),
+    Flag("experience_replay", "Decisions are stored with their rewards and replayed."),
+    Flag("meta_planner", "The question is taken apart into a plan."),
+    Flag("neural_case_selector", "Solved cases are chosen from the case bank."),
+    Flag("mcp_tools", "Tools are called through MCP.", requires=("tools_policy",)),
+    Flag("tools_policy", "A policy is asked before each tool call."),
+)
+RETRIEVAL: tuple[Flag, ...] = (
+    Flag("hybrid_search", "Words and vectors are searched together."),
+    Flag("reranker", "The best passages are ranked once more."),
+)
+CATALOGUE = AGENTS + RETRIEVAL
+OWN_NAMES: Mapping[str, str] = MappingProxyType(
+    {"hybrid_search": "USE_HYBRID_SEARCH", "reranker": "USE_RERANKER"}
+)
+"""Flags whose first name does not begin with FEATURE_; that name is an alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment says of flags.
+
+    words: flag key to its word; what is absent is `auto`.
+    names: flag key to the variable that gave the word.
+    warnings: one sentence for each flag whose two names differ.
+    """
+
+    words: Mapping[str, TriState]
+    names: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def environment(settings: Settings) -> Environment:
+    """Read the words of all flags; false wins where two names of one flag differ."""
+    words: dict[str, TriState] = dict(settings.features)
+    names = {key: f"FEATURE_{key.upper()}" for key in words}
+    warnings = []
+    for key, own_name in OWN_NAMES.items():
+        own: TriState = getattr(settings, own_name)
+        alias = words.get(key, "auto")
+        if own != "auto" and alias not in ("auto", own):
+            warnings.append(
+                f"{own_name}={own} and FEATURE_{key.upper()}={alias} differ; false wins."
+            )
+        if alias == "auto" or (own == "false" and alias == "true"):
+            words[key], names[key] = own, own_name
+    return Environment(words, names, tuple(warnings))

@@ -1,0 +1,88 @@
+"""What one request was told of all flags, frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from apps.core.domain.flags import FlagDecision
+from apps.core.flags.hashing import unit_hash
+
+
+@dataclass(frozen=True)
+class Evaluation(Mapping[str, FlagDecision]):
+    """Flag key to decision, in the order in which prerequisites allow them to be decided.
+
+    version: of the snapshot.
+    missing: flags whose rollout found no unit, for a counter.
+    """
+
+    version: int
+    decisions: Mapping[str, FlagDecision]
+    missing: tuple[str, ...] = ()
+    # Who a unit is must not reach a log or a trace.
+    units: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, key: str) -> FlagDecision:
+        return self.decisions[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.decisions)
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    @cached_property
+    def on(self) -> frozenset[str]:
+        """Keys of the flags that are on, for the graph."""
+        return frozenset(key for key, decision in self.decisions.items() if decision.on)
+
+    @cached_property
+    def overridden(self) -> bool:
+        """Whether the request's header decided a flag."""
+        return any(decision.layer == "OVERRIDE" for decision in self.decisions.values())
+
+    @cached_property
+    def digest(self) -> str:
+        """For the key of a cached answer: equal for equal values of the same arms."""
+        facts = [
+            (key, each.variant, each.value, each.rollout, each.epoch, each.arm)
+            for key, each in sorted(self.decisions.items())
+        ]
+        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    def unit_hash(self, key: str, pepper: bytes) -> bytes | None:
+        """What may be stored of the unit that a rollout of this flag saw; None without one."""
+        unit = self.units.get(key)
+        return None if unit is None else unit_hash(unit, pepper)
+
+    def without(self, killed: frozenset[str]) -> Evaluation:
+        """The same after a kill, for a run that goes on from a checkpoint."""
+        if not killed & self.on:
+            return self
+        kept = {
+            key: KILLED if key in killed and made.on else made
+            for key, made in self.decisions.items()
+        }
+        return Evaluation(self.version, kept, self.missing, self.units)
+
+    def as_json(self) -> dict[str, dict[str, object]]:
+        """The block `decision.flags` of an answer; what is None is left out."""
+        return {key: decision_json(made) for key, made in self.decisions.items()}
+
+
+KILLED = FlagDecision(on=False, reason="DISABLED", layer="KILLED", variant="off", value=False)
+OPTIONAL = ("variant", "bucket", "rollout", "epoch", "stage", "arm", "error")
+
+
+def decision_json(made: FlagDecision) -> dict[str, object]:
+    """One decision for an answer; the value is told when it is more than on or off."""
+    entry: dict[str, object] = {"on": made.on, "reason": made.reason, "layer": made.layer}
+    if made.value is not None and not isinstance(made.value, bool):
+        entry["value"] = made.value
+    found = ((name, getattr(made, name)) for name in OPTIONAL)
+    return entry | {name: value for name, value in found if value is not None}
