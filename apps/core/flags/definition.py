@@ -98,7 +98,7 @@ def parse_document(source: bytes | str | Mapping[str, object], *, lenient: bool 
     faults = metadata_faults(metadata, "/metadata", own=False)
     for name, rule in evaluators.items():
         at = inside("/$evaluators", name)
-        faults += compile_targeting(rule, evaluators=evaluators, at=at).faults
+        faults += compile_targeting(rule, evaluators=evaluators, at=at, within=(name,)).faults
     found = {}
     for key, raw in flags.items():
         definition, wrong = _flag(key, raw, evaluators, at=inside("/flags", key), lenient=lenient)

@@ -23,7 +23,7 @@ def read(source: bytes | str | Mapping[str, object]) -> Mapping[str, object]:
     Raises:
         BadDefinition: it is not such an object.
     """
-    document = source if isinstance(source, Mapping) else _parsed(source)
+    document = _parsed(source) if isinstance(source, bytes | str) else source
     if not isinstance(document, dict):
         raise BadDefinition([("", "must be a JSON object")])
     faults = _oddities(document)

@@ -64,9 +64,11 @@ class Sources:
     """All that is known of one flag; `killed` says by what, and None that it is not.
 
     default_variant: of SQL; None when SQL has no opinion.
+    declared: whether the code knows the flag; then its default is off, else it is the caller's.
     """
 
     key: str
+    declared: bool = True
     definition: FlagDefinition | None = None
     default_variant: str | None = None
     hash_version: HashVersion = "v2"
@@ -116,7 +118,7 @@ def steps(flag: Sources) -> tuple[Step, ...]:
         _rollout(flag),
         _sql_default(flag),
         _environment(flag),
-        Step("CODE", "off in code", fixed=flag.off("DEFAULT", "CODE")),
+        _code(flag),
     )
 
 
@@ -284,3 +286,9 @@ def _environment(flag: Sources) -> Step:
     detail = f"{flag.environment_name}=true"
     on = flag.decision(flag.switched(to=True), "STATIC", "ENV")
     return Step("ENV", detail, fixed=on)
+
+
+def _code(flag: Sources) -> Step:
+    if flag.declared or flag.definition is None:
+        return Step("CODE", "off in code", fixed=flag.off("DEFAULT", "CODE"))
+    return Step("CODE", "left to the caller", fixed=flag.decision(None, "DEFAULT", "CODE"))

@@ -108,25 +108,28 @@ class SqlFlagProvider(AbstractProvider):
         snapshot = self._snapshot()
         if snapshot is None:
             return _failed(default, ErrorCode.PROVIDER_NOT_READY, "No snapshot was read yet.")
+        metadata = snapshot.metadata(key)
         made = snapshot.evaluate_all(_context(context, int(self._clock.now()))).get(key)
         if made is None:
             return _failed(default, ErrorCode.FLAG_NOT_FOUND, f"There is no flag {key!r}.")
         if made.error is not None:
             return _failed(default, ErrorCode(made.error), f"{key} could not be evaluated.")
         if made.value is None:
-            return _details(made, default)
+            return _details(made, default, metadata)
         value = read(made.value)
         if value is None:
             kind = type(made.value).__name__
             return _failed(default, ErrorCode.TYPE_MISMATCH, f"{key} has values of kind {kind}.")
-        return _details(made, value)
+        return _details(made, value, metadata)
 
 
-def _details(made: FlagDecision, value: V) -> FlagResolutionDetails[V]:
+def _details(
+    made: FlagDecision, value: V, metadata: Mapping[str, str | int | float | bool]
+) -> FlagResolutionDetails[V]:
     facts = {name: getattr(made, name) for name in SHOWN}
-    metadata: FlagMetadata = {name: fact for name, fact in facts.items() if fact is not None}
+    shown: FlagMetadata = {name: fact for name, fact in facts.items() if fact is not None}
     return FlagResolutionDetails(
-        value, reason=made.reason, variant=made.variant, flag_metadata=metadata
+        value, reason=made.reason, variant=made.variant, flag_metadata={**metadata, **shown}
     )
 
 

@@ -27,10 +27,10 @@ def flag_faults(key: str, raw: Mapping[str, object], at: str) -> list[Fault]:
     if not KEY.fullmatch(key):
         problem = f"a key is 1 to {MAX_NAME} letters, digits, or one of _.:-"
         faults.append(Fault(at, problem, "shape"))
-    faults += [Fault(inside(at, name), problem, "shape") for name, problem in _body(raw)]
     variants = raw.get("variants")
     if isinstance(variants, dict):
         faults += _variant_faults(variants, inside(at, "variants"))
+    faults += [Fault(inside(at, name), problem, "shape") for name, problem in _body(raw)]
     metadata = raw.get("metadata", {})
     return faults + metadata_faults(metadata, inside(at, "metadata"), own=True)
 

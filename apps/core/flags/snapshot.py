@@ -17,6 +17,7 @@ from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.ladder import Asked, Layer, Sources, Step, steps
 from apps.core.flags.rollout import Rollout
+from apps.core.flags.shape import LISTS
 from apps.core.settings import TriState
 
 MAX_PREREQUISITES = 8
@@ -141,6 +142,15 @@ class Snapshot:
         """Of all flags, in the order in which they are decided."""
         return tuple(plan.key for plan in self._plans)
 
+    def metadata(self, key: str) -> Mapping[str, str | int | float | bool]:
+        """What may be told of a flag to whoever may read it; lists of people are left out."""
+        plan = next((plan for plan in self._plans if plan.key == key), None)
+        definition = plan.sources.definition if plan else None
+        given = definition.raw.get("metadata") if definition else None
+        if not isinstance(given, dict):
+            return {}
+        return {name: value for name, value in given.items() if name not in LISTS}
+
     def is_killed(self, key: str) -> bool:
         """Whether a node must be skipped now, also one of a flag that nobody declared."""
         return key in self.killed or self.world.kill_all or EVERY_FLAG in self.world.local_kill
@@ -207,6 +217,7 @@ def _source(world: FlagWorld, key: str, flag: Flag | None, entry: FlagEntry | No
     prerequisites = stored.definition.prerequisites if stored.definition else ()
     return Sources(
         key=key,
+        declared=flag is not None,
         definition=stored.definition,
         default_variant=stored.default_variant,
         hash_version=stored.hash_version,

@@ -42,6 +42,7 @@ def compile_targeting(
     version: HashVersion = "v2",
     variants: Mapping[str, object] | None = None,
     at: str = "",
+    within: tuple[str, ...] = (),
 ) -> Targeting:
     """Compile and check; never raises.
 
@@ -51,9 +52,10 @@ def compile_targeting(
         version: hash of `fractional`.
         variants: names that a literal result must be one of; None does not check.
         at: pointer of the expression.
+        within: the evaluator that the expression is.
     """
     compiler = _Compiler(evaluators, version, variants)
-    choose = compiler.rule(expression, _Place(at, names_variant=True))
+    choose = compiler.rule(expression, _Place(at, names_variant=True, refs=within))
     return Targeting(choose, compiler.broken, tuple(compiler.faults))
 
 
