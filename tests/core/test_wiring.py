@@ -74,3 +74,19 @@ def test_the_first_search_waits_for_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True, env={}
     )
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["USE_RERANKER", "FEATURE_RERANKER"])
+def test_the_reranker_has_two_names_too(name: str) -> None:
+    """Either turns it on, and false wins."""
+    assert wiring.search_options(load({name: "true"}), hybrid=True).rerank
+    both = {"USE_RERANKER": "true", "FEATURE_RERANKER": "true", name: "false"}
+    assert not wiring.search_options(load(both), hybrid=True).rerank
+
+
+def test_two_names_that_differ_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The warning names both, so that an operator can remove one."""
+    names = {"USE_HYBRID_SEARCH": "true", "FEATURE_HYBRID_SEARCH": "false"}
+    wiring.open_search(load({"DTRAG_HOME": str(tmp_path), "DTRAG_EMBEDDER": "none", **names}))
+    told = capsys.readouterr().out
+    assert all(name in told for name in names)

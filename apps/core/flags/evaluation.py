@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,11 +48,17 @@ class Evaluation(Mapping[str, FlagDecision]):
     def digest(self) -> str:
         """For the key of a cached answer: equal for equal values of the same arms."""
         facts = [
-            (key, each.variant, each.value, each.rollout, each.epoch, each.arm)
+            (
+                key,
+                each.variant,
+                each.value,
+                each.rollout if each.arm else None,
+                each.epoch,
+                each.arm,
+            )
             for key, each in sorted(self.decisions.items())
         ]
-        text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
     def unit_hash(self, key: str, pepper: bytes) -> bytes | None:
         """What may be stored of the unit that a rollout of this flag saw; None without one."""

@@ -187,7 +187,8 @@ def test_eight_references_in_a_row_are_allowed() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "nul", "{", '{"flags": {}, "flags": {}}', '{"flags": NaN}', '{"flags": 1e999}',
-     '{"flags": {"a": "\\ud800"}}', '{"\\ud800": 1}', "[" * 100_000, '{"a":' * 300 + "1" + "}" * 300,
+     '{"flags": {"a": "\\ud800"}}', '{"\\ud800": 1}', "[" * 100_000,
+     '{"a":' * 300 + "1" + "}" * 300,
      b"\xff", '{"flags": ' + "9" * 5000 + "}"],
 )  # fmt: skip
 def test_what_is_not_json_is_refused(text: str | bytes) -> None:

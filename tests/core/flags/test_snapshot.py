@@ -231,9 +231,7 @@ def test_only_the_randomised_enter_the_statistics(world: FlagWorld, context: Fla
 
 @given(worlds(), contexts)
 @settings(max_examples=300)
-def test_the_explanation_agrees_with_the_evaluation(
-    world: FlagWorld, context: FlagContext
-) -> None:
+def test_the_explanation_agrees_with_the_evaluation(world: FlagWorld, context: FlagContext) -> None:
     """The first opinion of the ladder is the decision, the arm aside."""
     found = Snapshot(world).explain(KEY, context)
     first = next(each.decision for each in found.ladder if each.decision is not None)
