@@ -25,7 +25,7 @@ class Policy:
         alpha_promote: chance of ever taking a harmful one for harmless.
         min_units: canary units that a stage must have seen.
         dwell_s, soak_s: shortest stay in a stage, and in the last one.
-        max_stage_s, max_stage_requests: after these a person is asked.
+        max_stage_s, max_stage_requests: after these, and the shortest stay, a person is asked.
         silence_s: without an exposure in one arm for so long, nobody knows anything.
         min_control_units: fewest control units in `silence_s`.
         breaker_requests, breaker_share, breaker_window_s: so many canary requests, so large a

@@ -18,7 +18,6 @@ PRESETS: Mapping[str, Policy] = MappingProxyType(
             dwell_s=7 * DAY_S,
             soak_s=7 * DAY_S,
             max_stage_s=21 * DAY_S,
-            max_stage_requests=10_000_000,
             silence_s=DAY_S,
         ),
     }

@@ -127,7 +127,14 @@ def overdue(reading: Reading, policy: Policy) -> NDArray[np.bool_]:
     """Whether a person should be asked, because the data do not decide."""
     long = np.asarray(reading.patience_s) >= policy.max_stage_s
     much = np.asarray(reading.patience_requests) >= policy.max_stage_requests
-    return np.asarray((long | much) & ~np.asarray(reading.waived_patience, bool))
+    # A busy service spends the requests of a stage long before its soak ends; that is no reason.
+    waited = np.asarray(reading.age_s) >= stay_s(reading, policy)
+    return np.asarray((long | much) & waited & ~np.asarray(reading.waived_patience, bool))
+
+
+def stay_s(reading: Reading, policy: Policy) -> NDArray[np.float64]:
+    """Shortest stay in the stage."""
+    return np.where(np.asarray(reading.last, bool), policy.soak_s, policy.dwell_s)
 
 
 def ready(reading: Reading, policy: Policy) -> NDArray[np.bool_]:
@@ -138,12 +145,11 @@ def ready(reading: Reading, policy: Policy) -> NDArray[np.bool_]:
 def blockers(reading: Reading, policy: Policy) -> dict[str, NDArray[np.bool_]]:
     """Return what is still missing for the next step; True blocks."""
     proof = -math.log(policy.alpha_promote)
-    stay_s = np.where(np.asarray(reading.last, bool), policy.soak_s, policy.dwell_s)
     found = {
         "not_proven_harmless": np.asarray(reading.log_safe) < proof,
         "limit_not_proven": np.asarray(reading.log_capped) < proof,
         "score_in_doubt": np.asarray(reading.log_doubt) >= proof,
         "few_units": np.asarray(reading.units) < policy.min_units,
-        "dwell": np.asarray(reading.age_s) < stay_s,
+        "dwell": np.asarray(reading.age_s) < stay_s(reading, policy),
     }
     return dict(zip(found, np.broadcast_arrays(*found.values()), strict=True))

@@ -28,6 +28,26 @@ class Quality:
     deviation: float = 0.20
     drop: float = 0.0
 
+    def __post_init__(self) -> None:
+        for mean in (self.mean, self.mean - self.drop):
+            if not (0 < mean < 1 and 0 < self.deviation**2 < mean * (1 - mean)):
+                raise Unprocessable(f"No score has mean {mean:g} and deviation {self.deviation:g}.")
+
+    @property
+    def control_shape(self) -> tuple[float, float]:
+        """Both parameters of the control's beta distribution."""
+        return _shape(self.mean, self.deviation)
+
+    @property
+    def canary_shape(self) -> tuple[float, float]:
+        """The same of the canary."""
+        return _shape(self.mean - self.drop, self.deviation)
+
+
+def _shape(mean: float, deviation: float) -> tuple[float, float]:
+    strength = mean * (1 - mean) / deviation**2 - 1
+    return mean * strength, (1 - mean) * strength
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:

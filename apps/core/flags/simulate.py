@@ -7,12 +7,57 @@ from collections.abc import Callable
 
 import numpy as np
 
+from apps.core.errors import Unprocessable
 from apps.core.flags.evidence import FloatArray
 from apps.core.flags.ladders import Ladders, Outcome
-from apps.core.flags.scenario import Scenario
+from apps.core.flags.metric import Kind, Metric
+from apps.core.flags.policy import Policy
+from apps.core.flags.scenario import Behaviour, Quality, Scenario
 
 BATCH = 2_000
+ERROR = Metric("error", negligible=0.001)
+OTHERS = (
+    Behaviour(Metric("slow"), 0.05),
+    Behaviour(Metric("fallback"), 0.02),
+    Behaviour(Metric("cost"), 0.05),
+    Behaviour(Metric("unsupported"), 0.03),
+)
+QUALITY = Metric("quality", kind=Kind.SCORE)
+MOST_GUARDRAILS = len(OTHERS) + 2
 RANKS = {"p50": 0.5, "p90": 0.9}
+
+
+def at_share(share: float) -> Policy:
+    """A rollout that stays at one canary share, in (0, 1), until it is rolled back."""
+    return Policy(stages=(100.0 * share, 100.0), auto_promote=False)
+
+
+def guarded(
+    policy: Policy, *, p0: float, risk: float, guardrails: int = 1, drop: float = 0.0
+) -> Scenario:
+    """A service whose error share is `p0`, and `risk` times that in the canary.
+
+    Args:
+        policy: ladder and rules.
+        p0: bad share of the control.
+        risk: relative risk of the canary.
+        guardrails: how many are watched, 1 to 6; the others are as good in the canary. The
+            sixth is the quality score.
+        drop: what the canary loses in quality; above 0 the score is watched anyway.
+
+    Raises:
+        Unprocessable: a number is out of its range.
+    """
+    if not (0 <= p0 <= 1 and risk >= 0 and 1 <= guardrails <= MOST_GUARDRAILS):
+        raise Unprocessable(
+            f"p0 is 0 to 1, rr is not negative, guardrails are 1 to {MOST_GUARDRAILS}."
+        )
+    scored = guardrails == MOST_GUARDRAILS or drop > 0
+    return Scenario(
+        policy,
+        (Behaviour(ERROR, p0, risk), *OTHERS[: guardrails - 1]),
+        Quality(QUALITY, drop=drop) if scored else None,
+    )
 
 
 def simulate(

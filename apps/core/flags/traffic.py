@@ -221,11 +221,6 @@ def scores(rng: np.random.Generator, canary: BoolArray, quality: Quality | None)
     """Draw scores of the shape of `canary`; empty without a score metric."""
     if quality is None:
         return np.zeros(canary.shape)
-    usual = rng.beta(*_beta(quality.mean, quality.deviation), canary.shape)
-    worse = rng.beta(*_beta(quality.mean - quality.drop, quality.deviation), canary.shape)
+    usual = rng.beta(*quality.control_shape, canary.shape)
+    worse = rng.beta(*quality.canary_shape, canary.shape)
     return np.where(canary, worse, usual)
-
-
-def _beta(mean: float, deviation: float) -> tuple[float, float]:
-    strength = mean * (1 - mean) / deviation**2 - 1
-    return mean * strength, (1 - mean) * strength
