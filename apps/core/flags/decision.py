@@ -186,7 +186,8 @@ def _read(
     free = advising or not rollout.forced
     recent, health = counters.recent, counters.health
     stage = counters.stages[-1] if counters.stages else StageCounters(rollout.share)
-    since = max(rollout.stage_started_at, rollout.resumed_at or 0.0)
+    started = rollout.stage_started_at
+    since = started if rollout.resumed_at is None else max(started, rollout.resumed_at)
     fatal = any(
         recent.fatal.get(metric.name, 0) >= metric.fatal
         for metric in rollout.policy.metrics
@@ -201,7 +202,7 @@ def _read(
         canary_requests=recent.canary_requests,
         canary_bad=recent.canary_bad,
         units=stage.canary_seen,
-        age_s=now - rollout.stage_started_at,
+        age_s=now - started,
         patience_s=now - since,
         patience_requests=stage.requests - rollout.resumed_requests,
         silent_s=now - min(max(at or since, since) for at in (recent.canary_at, recent.control_at)),

@@ -55,7 +55,7 @@ class Policy:
     auto_promote: bool = True
 
     def __post_init__(self) -> None:
-        for wrong, sentence in (*_ladder_faults(self), *_number_faults(self)):
+        for wrong, sentence in itertools.chain(_ladder_faults(self), _number_faults(self)):
             if wrong:
                 raise Unprocessable(sentence)
 

@@ -226,7 +226,7 @@ def _read(written: dict[str, Any]) -> Proof:
 
 
 def _replays(written: dict[str, Any], name: str, log: ScoreLog) -> bool:
-    row = next(row for row in written["metrics"] if row["metric"] == name)
+    row = {row["metric"]: row for row in written["metrics"]}[name]
     state = ScoreState.fresh()
     for index, share in enumerate(row["w"]):
         votes = [(canary, score) for stage, canary, score in log if stage == index]
