@@ -86,6 +86,7 @@ def simulate(
             told(number * looks + look + 1, looks * len(sizes))
             if not len(ladders.index):
                 break
+        told((number + 1) * looks, looks * len(sizes))
         found.append(ladders.outcome)
     return Outcome(
         np.concatenate([each.rolled_back_at for each in found]),
