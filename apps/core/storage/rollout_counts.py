@@ -24,8 +24,6 @@ from apps.core.storage.flag_tables import (
 
 # The counter whose `n` is the number of units that were first seen in a stage.
 UNITS = "units"
-# Rows in one INSERT; both engines take about 32,000 values in a statement.
-ROWS_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,16 +171,15 @@ async def _queue_up(s: Session, batch: Batch) -> None:
 async def _insert_new(
     s: Session, table: Table, wanted: Sequence[Unit] | Sequence[Vote]
 ) -> list[dict[str, Any]]:
-    """Insert what is not there yet and return that."""
-    new: list[dict[str, Any]] = []
-    for start in range(0, len(wanted), ROWS_A_STATEMENT):
-        group = wanted[start : start + ROWS_A_STATEMENT]
-        names = [field.name for field in fields(group[0])]
-        rows = [{name: getattr(one, name) for name in names} for one in group]
-        statement = insert(s, table).values(rows).on_conflict_do_nothing()
-        found = await s.execute(statement.returning(*(table.c[name] for name in names)))
-        new += [dict(row) for row in found.mappings()]
-    return new
+    """Insert what is not there yet, in the given order, and return that."""
+    if not wanted:
+        return []
+    names = [field.name for field in fields(wanted[0])]
+    rows = [{name: getattr(one, name) for name in names} for one in wanted]
+    statement = insert(s, table).on_conflict_do_nothing()
+    # SQLAlchemy makes a few statements with many rows each of this, and compiles one.
+    found = await s.execute(statement.returning(*(table.c[name] for name in names)), rows)
+    return [dict(row) for row in found.mappings()]
 
 
 async def _add(s: Session, tallies: Sequence[tuple[Cell, Tally]]) -> None:
