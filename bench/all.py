@@ -1,10 +1,11 @@
 """Every measurement of docs/measurements.md, one after another.
 
-Usage: python -m bench.all [--data FOLDER] [--vectors FOLDER]
+Usage: python -m bench.all [--data FOLDER] [--vectors FOLDER] [--only PART]
 
 --data: the public sets; what is absent is skipped.
 --vectors: where vectors are kept between runs; without it nothing is measured with vectors,
     because they cost a quarter of a second a passage.
+--only: one part of them.
 """
 
 from __future__ import annotations
@@ -73,13 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--vectors", type=Path)
-    parser.add_argument("--only", choices=("speed", "quality", "answers"))
+    parser.add_argument("--only", choices=("speed", "rollout", "quality", "answers"))
     given = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     run("git", "rev-parse", "--short", "HEAD")
     if given.only in (None, "speed"):
         for name in ("search", "startup", "graph"):
             run("python", "-m", f"bench.{name}")
+    if given.only in (None, "rollout"):
+        run("python", "-m", "bench.rollout")
     if given.only in (None, "quality"):
         _quality(given.data, given.vectors)
     if given.only in (None, "answers"):

@@ -69,6 +69,8 @@ class Recent:
     Attributes:
         canary_requests, canary_bad: canary exposures of the last `breaker_window_s`, and those
             with an `error` or `node_error`.
+        canary_units, canary_bad_units: distinct canary units of the same window, and those that
+            were bad in it.
         fatal: metric name → bad events of the canary in the same window.
         control_units: distinct control units of the last `silence_s`.
         canary_at, control_at: last exposure of each arm in the epoch; None is never.
@@ -76,6 +78,8 @@ class Recent:
 
     canary_requests: int = 0
     canary_bad: int = 0
+    canary_units: int = 0
+    canary_bad_units: int = 0
     fatal: Mapping[str, int] = field(default_factory=dict)
     control_units: int = 0
     canary_at: float | None = None

@@ -201,6 +201,8 @@ def _read(
         **_logs(proof, waived),
         canary_requests=recent.canary_requests,
         canary_bad=recent.canary_bad,
+        canary_units=recent.canary_units,
+        canary_bad_units=recent.canary_bad_units,
         units=stage.canary_seen,
         age_s=now - started,
         patience_s=now - since,

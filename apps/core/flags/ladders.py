@@ -53,7 +53,7 @@ class Ladders:
         seen1, requests: (r,) canary units and exposures of this stage.
         heard: (r, 2) look in which the arms were last seen.
         breaker: canary requests and bad ones of the last `breaker_window_s`.
-        batch, rows: the last look, and what was decided about it.
+        batch, reading, rows: the last look, what was read from it, and what was decided.
     """
 
     scenario: Scenario
@@ -75,6 +75,7 @@ class Ladders:
     breaker: tuple[Window, Window]
     look: int = 0
     batch: Batch | None = None
+    reading: Reading | None = None
     rows: IntArray | None = None
 
     @staticmethod
@@ -82,13 +83,13 @@ class Ladders:
         """Start `r` rollouts at the first stage."""
         k, policy = len(scenario.behaviours), scenario.policy
         silence = max(1, round(policy.silence_s / scenario.look_s))
-        load = Load(scenario.behaviours, scenario.quality, scenario.look_requests, silence)
+        last = max(1, round(policy.breaker_window_s / scenario.look_s))
+        load = Load(scenario.behaviours, scenario.quality, scenario.look_requests, silence, last)
         traffic: Traffic = RequestTraffic(load, r, rng)
         if scenario.units is not None:
             traffic = UnitTraffic(load, r, scenario.units, rng)
         # Every field is replaced at each look, never changed in place, so one zero serves all.
         zero = np.zeros(r, np.int64)
-        last = max(1, round(policy.breaker_window_s / scenario.look_s))
         return Ladders(
             scenario=scenario,
             traffic=traffic,
@@ -122,9 +123,10 @@ class Ladders:
         batch = self.traffic.draw(share, scenario.weather.factor(self.look * scenario.look_s))
         self.look += 1
         self._count(batch, share)
-        self.batch, self.rows = batch, judge(self._read(batch, share), policy)
-        self._step(self.rows == Row.READY, share)
-        self._finish(self.rows)
+        self.batch, self.reading = batch, self._read(batch, share)
+        self.rows = rows = judge(self.reading, policy)
+        self._step(rows == Row.READY, share)
+        self._finish(rows)
 
     def _count(self, batch: Batch, share: FloatArray) -> None:
         for k, metric in enumerate(each.metric for each in self.scenario.behaviours):
@@ -167,6 +169,8 @@ class Ladders:
             log_doubt=doubt,
             canary_requests=self.breaker[0].push(batch.n1),
             canary_bad=self.breaker[1].push(batch.bad1[:, :1].sum(axis=1)),
+            canary_units=batch.active1,
+            canary_bad_units=batch.failing1,
             units=self.seen1,
             age_s=age_s,
             patience_s=age_s,
@@ -220,7 +224,8 @@ class Ladders:
         points, n, total = (getattr(self.score, field.name) for field in fields(self.score))
         self.score = ScoreState(points[kept], n[kept], total[kept])
         self.traffic = self.traffic.take(kept)
-        self.breaker = (self.breaker[0].take(kept), self.breaker[1].take(kept))
+        for window in self.breaker:
+            window.take(kept)
 
 
 ROWS = (

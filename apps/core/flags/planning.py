@@ -165,9 +165,10 @@ def _mean_gain(quality: Quality, share: float, stake: float) -> float:
     mean = quality.mean - share * quality.drop
     y = (np.arange(GRID) + 0.5) / GRID
     found = 0.0
-    arms = ((share, quality.canary_shape, 1 - share), (1 - share, quality.control_shape, -share))
-    for weight, (a, b), a_minus_w in arms:
-        density = y ** (a - 1) * (1 - y) ** (b - 1)
+    densities = quality.canary_density(y), quality.control_density(y)
+    for density, weight, a_minus_w in zip(
+        densities, (share, 1 - share), (1 - share, -share), strict=True
+    ):
         gain = np.log1p(stake * a_minus_w * (mean - y))
         found += weight * float((density * gain).sum() / density.sum())
     return found

@@ -29,7 +29,8 @@ class Policy:
         silence_s: without an exposure in one arm for so long, nobody knows anything.
         min_control_units: fewest control units in `silence_s`.
         breaker_requests, breaker_share, breaker_window_s: so many canary requests, so large a
-            bad share among them, in so short a time, roll back without statistics.
+            bad share among them and among their units, in so short a time, roll back without
+            statistics.
         cooldown_s: rest after a rollback before a person may start again without `force`.
         auto_promote: whether the controller may take the next step by itself.
     """

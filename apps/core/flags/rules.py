@@ -49,6 +49,7 @@ class Reading:
         log_safe: smallest log E⁻ of the compared metrics.
         log_capped: smallest log evidence that a limit holds.
         log_doubt: largest log E of a score.
+        canary_requests, canary_bad, canary_units, canary_bad_units: as in `Recent`.
         fatal: a fatal event happened.
         units: canary units seen in the stage.
         age_s: time in the stage.
@@ -70,6 +71,8 @@ class Reading:
     log_doubt: ArrayLike
     canary_requests: ArrayLike
     canary_bad: ArrayLike
+    canary_units: ArrayLike
+    canary_bad_units: ArrayLike
     units: ArrayLike
     age_s: ArrayLike
     patience_s: ArrayLike
@@ -111,9 +114,15 @@ def judge(reading: Reading, policy: Policy) -> NDArray[np.int64]:
 
 
 def broken(reading: Reading, policy: Policy) -> NDArray[np.bool_]:
-    """Whether too many of the latest canary requests were bad, whatever the control did."""
+    """Whether too many of the latest canary requests were bad, whatever the control did.
+
+    The same share of the units must be bad, or one busy customer whose requests always fail would
+    roll every canary back that it falls into.
+    """
     n, bad = np.asarray(reading.canary_requests), np.asarray(reading.canary_bad)
-    return np.asarray((n >= policy.breaker_requests) & (bad >= policy.breaker_share * n))
+    units, bad_units = np.asarray(reading.canary_units), np.asarray(reading.canary_bad_units)
+    often, share = n >= policy.breaker_requests, policy.breaker_share
+    return np.asarray(often & (bad >= share * n) & (bad_units >= share * units))
 
 
 def silent(reading: Reading, policy: Policy) -> NDArray[np.bool_]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from apps.core.errors import Unprocessable
+from apps.core.flags.evidence import FloatArray
 from apps.core.flags.metric import Form, Metric, Role
 from apps.core.flags.policy import DAY_S, Policy
 
@@ -33,20 +36,19 @@ class Quality:
             if not (0 < mean < 1 and 0 < self.deviation**2 < mean * (1 - mean)):
                 raise Unprocessable(f"No score has mean {mean:g} and deviation {self.deviation:g}.")
 
-    @property
-    def control_shape(self) -> tuple[float, float]:
-        """Both parameters of the control's beta distribution."""
-        return _shape(self.mean, self.deviation)
+    def control_density(self, y: FloatArray) -> FloatArray:
+        """Density of the control's scores, up to a factor."""
+        return _beta_density(y, self.mean, self.deviation)
 
-    @property
-    def canary_shape(self) -> tuple[float, float]:
+    def canary_density(self, y: FloatArray) -> FloatArray:
         """The same of the canary."""
-        return _shape(self.mean - self.drop, self.deviation)
+        return _beta_density(y, self.mean - self.drop, self.deviation)
 
 
-def _shape(mean: float, deviation: float) -> tuple[float, float]:
+def _beta_density(y: FloatArray, mean: float, deviation: float) -> FloatArray:
     strength = mean * (1 - mean) / deviation**2 - 1
-    return mean * strength, (1 - mean) * strength
+    a, b = mean * strength, (1 - mean) * strength
+    return np.asarray(y ** (a - 1) * (1 - y) ** (b - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ SKEW = 1.5
 DIFFERENCE_SHAPE = 0.5
 """Gamma shape of the units' lasting differences in error rate: standard deviation 1.4 means."""
 DRAW_TABLE = 1 << 16
+LONG_AGO = -(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Batch:
         new1, new0: (r,) units first seen in the epoch.
         seen1: (r,) units first seen in the canary of this stage.
         active0: (r,) distinct control units of the last `silence_s`.
+        active1, failing1: (r,) distinct canary units of the last `breaker_window_s`, and those for
+            which the first metric was bad in it.
         canary, score, counted: (r, t) scores in their order; t is 0 without a score metric.
     """
 
@@ -41,6 +44,8 @@ class Batch:
     new0: IntArray
     seen1: IntArray
     active0: IntArray
+    active1: IntArray
+    failing1: IntArray
     canary: BoolArray
     score: FloatArray
     counted: BoolArray
@@ -77,20 +82,20 @@ class Window:
         self._next = (self._next + 1) % len(self._kept)
         return self._sum
 
-    def take(self, kept: BoolArray) -> Window:
+    def take(self, kept: BoolArray) -> None:
         """Go on with the kept rollouts only."""
         self._kept, self._sum = self._kept[:, kept], self._sum[kept]
-        return self
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent: event metrics, perhaps a score, requests of a look, looks of `silence_s`."""
+    """What is sent: event metrics, perhaps a score; requests of a look, looks of both windows."""
 
     behaviours: tuple[Behaviour, ...]
     quality: Quality | None
     requests: int
     silence_looks: int
+    breaker_looks: int
 
     def rates(self, factor: float) -> tuple[FloatArray, FloatArray]:
         """Return the chances (k,) of a bad event in canary and control."""
@@ -104,7 +109,10 @@ class RequestTraffic:
 
     def __init__(self, load: Load, rollouts: int, rng: np.random.Generator) -> None:
         self._load, self._rng = load, rng
+        self._scores = Scores(load.quality) if load.quality else None
         self._control = Window(rollouts, load.silence_looks)
+        self._canary = Window(rollouts, load.breaker_looks)
+        self._failing = Window(rollouts, load.breaker_looks)
 
     def draw(self, share: FloatArray, factor: float) -> Batch:
         """Make the next look at canary shares (r,)."""
@@ -116,16 +124,20 @@ class RequestTraffic:
         worse, usual = load.rates(factor)
         bad1 = rng.binomial(n1[:, None], worse)
         bad0 = rng.binomial(n0[:, None], usual)
-        score = scores(rng, canary, load.quality)
-        active = self._control.push(n0)
-        return Batch(bad1, bad0, bad1, n1, n0, n1, n0, n1, active, canary, score, canary | True)
+        score = drawn(self._scores, rng, canary)
+        active = self._control.push(n0), self._canary.push(n1)
+        failing = self._failing.push(bad1[:, :1].sum(axis=1))
+        return Batch(
+            bad1, bad0, bad1, n1, n0, n1, n0, n1, *active, failing, canary, score, canary | True
+        )  # fmt: skip
 
     def enter_stage(self, which: BoolArray) -> None:
         """Nothing is remembered of a unit."""
 
     def take(self, kept: BoolArray) -> Self:
         """Go on with the kept rollouts only."""
-        self._control = self._control.take(kept)
+        for window in (self._control, self._canary, self._failing):
+            window.take(kept)
         return self
 
 
@@ -134,6 +146,7 @@ class UnitTraffic:
 
     def __init__(self, load: Load, rollouts: int, units: int, rng: np.random.Generator) -> None:
         self._load, self._rng = load, rng
+        self._scores = Scores(load.quality) if load.quality else None
         volume = rng.lognormal(0.0, SKEW, units)
         volume /= volume.sum()
         self._drawn = rng.choice(units, DRAW_TABLE, p=volume)
@@ -142,18 +155,23 @@ class UnitTraffic:
         self._bucket = rng.random((rollouts, units), np.float32)
         self._seen = np.zeros((rollouts, units), bool)
         self._seen_canary = np.zeros((rollouts, units), bool)
-        self._seen_at = np.full((rollouts, units), -(1 << 30), np.int32)
+        # The look in which a unit was last seen, seen in the canary, and bad in it.
+        self._at = np.full((3, rollouts, units), LONG_AGO, np.int32)
         self._voted = np.zeros((len(load.behaviours), rollouts, units), bool)
         self._look = 0
 
     def draw(self, share: FloatArray, factor: float) -> Batch:
         """Make the next look at canary shares (r,)."""
         load, rng, r = self._load, self._rng, len(share)
+        self._look += 1
         unit = self._drawn[rng.integers(0, DRAW_TABLE, (r, load.requests))]
         row = np.arange(r)[:, None]
         canary = self._bucket[row, unit] < share[:, None]
         n1 = canary.sum(axis=1)
         first = self._first_seen(row, unit)
+        self._at[0, row, unit] = self._look
+        rows, places = np.nonzero(canary)
+        self._at[1, rows, unit[rows, places]] = self._look
         new1 = (first & canary).sum(axis=1)
         seen1 = np.bincount(_mark(self._seen_canary, row, unit, canary)[0], minlength=r)
         votes1, votes0, bad1 = self._bad(unit, canary, factor)
@@ -161,7 +179,7 @@ class UnitTraffic:
         arms = canary[:, :scored]
         return Batch(
             votes1, votes0, bad1, n1, load.requests - n1, new1, first.sum(axis=1) - new1, seen1,
-            self._active(row, unit, share), arms, scores(rng, arms, load.quality),
+            *self._lately(share), arms, drawn(self._scores, rng, arms),
             first[:, :scored],
         )  # fmt: skip
 
@@ -185,13 +203,17 @@ class UnitTraffic:
             counts[0, :, k] = np.bincount(rows[by_canary], minlength=r)
             counts[1, :, k] = np.bincount(rows[~by_canary], minlength=r)
             counts[2, :, k] = (bad & canary).sum(axis=1)
+            if k == 0:
+                rows, places = np.nonzero(bad & canary)
+                self._at[2, rows, unit[rows, places]] = self._look
         return counts[0], counts[1], counts[2]
 
-    def _active(self, row: IntArray, unit: IntArray, share: FloatArray) -> IntArray:
-        self._look += 1
-        self._seen_at[row, unit] = self._look
-        lately = self._seen_at > self._look - self._load.silence_looks
-        return np.asarray((lately & (self._bucket >= share[:, None])).sum(axis=1))
+    def _lately(self, share: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Count the control units of the silence window, and the canary's of the breaker's."""
+        load, control = self._load, self._bucket >= share[:, None]
+        heard = (self._at[0] > self._look - load.silence_looks) & control
+        canary, failing = self._at[1:] > self._look - load.breaker_looks
+        return heard.sum(axis=1), canary.sum(axis=1), failing.sum(axis=1)
 
     def enter_stage(self, which: BoolArray) -> None:
         """Count the canary's units of a new stage from none."""
@@ -200,7 +222,7 @@ class UnitTraffic:
     def take(self, kept: BoolArray) -> Self:
         """Go on with the kept rollouts only."""
         self._bucket, self._seen = self._bucket[kept], self._seen[kept]
-        self._seen_canary, self._seen_at = self._seen_canary[kept], self._seen_at[kept]
+        self._seen_canary, self._at = self._seen_canary[kept], self._at[:, kept]
         self._voted = self._voted[:, kept]
         return self
 
@@ -217,10 +239,28 @@ def _mark(
     return rows[kept], places[kept]
 
 
-def scores(rng: np.random.Generator, canary: BoolArray, quality: Quality | None) -> FloatArray:
-    """Draw scores of the shape of `canary`; empty without a score metric."""
-    if quality is None:
-        return np.zeros(canary.shape)
-    usual = rng.beta(*quality.control_shape, canary.shape)
-    worse = rng.beta(*quality.canary_shape, canary.shape)
-    return np.where(canary, worse, usual)
+class Scores:
+    """Scores of both arms, drawn from tables of equally likely values."""
+
+    def __init__(self, quality: Quality) -> None:
+        y = (np.arange(DRAW_TABLE) + 0.5) / DRAW_TABLE
+        self._tables = np.stack(
+            [
+                _equally_likely(y, density(y))
+                for density in (quality.control_density, quality.canary_density)
+            ]
+        )
+
+    def draw(self, rng: np.random.Generator, canary: BoolArray) -> FloatArray:
+        """Draw one score for each entry."""
+        return self._tables[canary.astype(np.intp), rng.integers(0, DRAW_TABLE, canary.shape)]
+
+
+def drawn(scores: Scores | None, rng: np.random.Generator, canary: BoolArray) -> FloatArray:
+    """Draw the scores of a look; without a score metric there are none, and `canary` is empty."""
+    return np.zeros(canary.shape) if scores is None else scores.draw(rng, canary)
+
+
+def _equally_likely(y: FloatArray, density: FloatArray) -> FloatArray:
+    cumulated = np.cumsum(density) - density / 2
+    return np.interp(y, cumulated / density.sum(), y)

@@ -96,6 +96,12 @@ def test_a_ladder_that_is_not_automatic_waits_for_a_person() -> None:
     assert action.reason == "ready"
 
 
+@pytest.mark.parametrize("rollout", [HELD, PAUSED, FORCED])
+def test_only_a_free_rollout_climbs(rollout: Rollout) -> None:
+    """Evidence does not lift a hold, and does not leave a stage that a person forced."""
+    assert isinstance(decided(rollout, seen()), Stay)
+
+
 @pytest.mark.parametrize(
     ("rollout", "counters", "blocker"),
     [
@@ -126,7 +132,11 @@ ROLLBACKS = {
     "trigger": seen(health=Health(trigger="runbook 7")),
     "unhealthy": seen(health=Health(node_healthy=False)),
     "crash_loop": seen(health=Health(crash_loop=True)),
-    "breaker": seen(recent=replace(RECENT, canary_requests=20, canary_bad=10)),
+    "breaker": seen(
+        recent=replace(
+            RECENT, canary_requests=20, canary_bad=10, canary_units=4, canary_bad_units=2
+        )
+    ),
     "fatal": seen(recent=replace(RECENT, fatal={"pii_miss": 1})),
 }
 
@@ -241,6 +251,16 @@ def test_what_serves_nobody_is_left_alone(state: State) -> None:
     assert action.reason == state
 
 
+@pytest.mark.parametrize("fields", [(19, 19, 9, 9), (40, 19, 9, 9), (40, 30, 5, 2)])
+def test_the_breaker_needs_many_bad_requests_of_many_units(
+    fields: tuple[int, int, int, int],
+) -> None:
+    """Too few requests, too small a share, or one busy customer alone do not roll back."""
+    names = ("canary_requests", "canary_bad", "canary_units", "canary_bad_units")
+    recent = replace(RECENT, **dict(zip(names, fields, strict=True)))
+    assert isinstance(decided(RUNNING, seen(NEW, recent=recent)), Stay)
+
+
 def test_a_metric_that_never_turns_bad_is_no_obstacle() -> None:
     """Without bad votes nothing can be compared; proving a negligible rate is enough."""
     silent = {"error": Arms(Tally(n=5_000), Tally(n=95_000))}
@@ -282,7 +302,8 @@ stages = st.builds(
 )
 moments = st.none() | st.floats(NOW - 2_000, NOW)
 recents = st.builds(
-    Recent, st.integers(0, 50), st.integers(0, 50), st.just({}) | st.just({"pii_miss": 1}),
+    Recent, st.integers(0, 50), st.integers(0, 50), st.integers(0, 9), st.integers(0, 9),
+    st.just({}) | st.just({"pii_miss": 1}),
     st.integers(0, 100), moments, moments,
 )  # fmt: skip
 healths = st.builds(

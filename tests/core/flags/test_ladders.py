@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.core.flags.counters import Arms, Counters, Recent, StageCounters, Tally
-from apps.core.flags.decision import Promote, decide
+from apps.core.flags.decision import Assessment, Promote, decide
 from apps.core.flags.evidence import ScoreState
 from apps.core.flags.ladders import Ladders
 from apps.core.flags.policy import Policy
@@ -27,7 +27,8 @@ class Recount:
 
     scenario: Scenario
     rollout: Rollout
-    looks: list[tuple[int, int, int]] = field(default_factory=list)
+    looks: list[tuple[int, int]] = field(default_factory=list)
+    active: list[int] = field(default_factory=list)
     stages: list[StageCounters] = field(default_factory=list)
     scores: ScoreState = field(default_factory=ScoreState.fresh)
     heard: list[float | None] = field(default_factory=lambda: [None, None])
@@ -56,16 +57,19 @@ class Recount:
         self.scores = self.scores.after(
             batch.canary[i][kept], batch.score[i][kept], self.rollout.share
         )
-        self.looks.append((n1, int(batch.bad1[i, 0]), int(batch.active0[i])))
+        self.looks.append((n1, int(batch.bad1[i, 0])))
+        self.active = [int(n[i]) for n in (batch.active0, batch.active1, batch.failing1)]
         self.heard = [now if n else at for n, at in zip((n1, n0), self.heard, strict=True)]
 
-    def judge(self, now: float) -> Row:
+    def judge(self, now: float) -> Assessment:
         policy, look_s = self.rollout.policy, self.scenario.look_s
         window = self.looks[-max(1, round(policy.breaker_window_s / look_s)) :]
         recent = Recent(
-            canary_requests=sum(n for n, _, _ in window),
-            canary_bad=sum(bad for _, bad, _ in window),
-            control_units=self.looks[-1][2],
+            canary_requests=sum(n for n, _ in window),
+            canary_bad=sum(bad for _, bad in window),
+            control_units=self.active[0],
+            canary_units=self.active[1],
+            canary_bad_units=self.active[2],
             canary_at=self.heard[0],
             control_at=self.heard[1],
         )
@@ -73,7 +77,7 @@ class Recount:
         action = decide(self.rollout, counters, now=now)
         if isinstance(action, Promote):
             self.rollout = replace(self.rollout, stage=action.stage, stage_started_at=now)
-        return action.evidence.row
+        return action.evidence
 
 
 BREAKING = replace(
@@ -96,6 +100,16 @@ SCENARIOS = {
         units=60, requests=4_000, weather=Weather(outage_at_s=200.0, outage_factor=40.0)
     ),
     "ladder": replace(guarded(QUICK, p0=0.02, risk=1.0), requests=20_000, look_requests=100),
+    "climbing units": replace(
+        guarded(
+            Policy(stages=(20, 50, 100), dwell_s=0, min_units=70, min_control_units=5),
+            p0=0.2,
+            risk=0.8,
+            drop=0.001,
+        ),
+        requests=8_000,
+        units=400,
+    ),
     "harm": replace(guarded(QUICK, p0=0.01, risk=60.0), requests=3_000, per_s=40.0),
     "breaker": BREAKING,
     "silence": replace(guarded(QUICK, p0=0.02, risk=1.0), requests=5_000, per_s=0.3),
@@ -116,8 +130,22 @@ def test_each_look_is_judged_as_the_controller_would(made: Scenario) -> None:
         now = ladders.look * made.look_s
         for place, number in enumerate(running):
             rollouts[number].add(ladders.batch, place, now)
-        found = [Row(int(row)) for row in ladders.rows]
-        assert found == [rollouts[number].judge(now) for number in running], ladders.look
+        expected = [rollouts[number].judge(now) for number in running]
+        assert [Row(int(row)) for row in ladders.rows] == [each.row for each in expected]
+        for name, values in numbers(expected).items():
+            found = getattr(ladders.reading, name)
+            np.testing.assert_allclose(found, values, rtol=0, atol=1e-8, err_msg=name)
+
+
+def numbers(found: list[Assessment]) -> dict[str, list[float]]:
+    """What the controller computed, by the names of a reading."""
+    proofs = [each.proof for each in found]
+    metrics = [[each for each in proof.metrics if each.log_e_minus is not None] for proof in proofs]
+    return {
+        "log_harm": [proof.log_harm for proof in proofs],
+        "log_srm": [proof.log_srm for proof in proofs],
+        "log_safe": [min(each.log_e_minus or 0.0 for each in some) for some in metrics],
+    }
 
 
 def test_the_comparison_above_meets_most_rows() -> None:
