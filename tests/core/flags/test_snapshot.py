@@ -54,6 +54,7 @@ FULL = FlagWorld(
     rollouts={KEY: Rollout(KEY, 100, id="r1", epoch=2, stage=1)},
 )
 WISHED_ON = replace(KIM, overrides={KEY: True})
+TRUE: dict[str, TriState] = {KEY: "true"}
 STRANGER = replace(KIM, tenant="other")
 
 
@@ -72,6 +73,11 @@ STRANGER = replace(KIM, tenant="other")
             FlagWorld(entries=(stored(defaultVariant="on"),)),
             KIM,
             (True, "STATIC", "SQL_DEFAULT"),
+        ),
+        (
+            FlagWorld(flags=(DEBATE,), entries=(stored(defaultVariant=None),), environment=TRUE),
+            KIM,
+            (False, "DEFAULT", "CODE"),
         ),
         (replace(FULL, rollouts={}), STRANGER, (False, "DEFAULT", "SQL_DEFAULT")),
         (FULL, STRANGER, (True, "SPLIT", "ROLLOUT")),
@@ -138,6 +144,8 @@ def test_prerequisites_end() -> None:
     Snapshot(FlagWorld(flags=(*chain(8), Flag("f8", ""))))
     with pytest.raises(PrerequisiteCycle, match="more than 8"):
         Snapshot(FlagWorld(flags=tuple(reversed((*chain(9), Flag("f9", ""))))))
+    with pytest.raises(PrerequisiteCycle):
+        Snapshot(FlagWorld(flags=chain(5_000)))
     with pytest.raises(PrerequisiteCycle, match="f0 → f1 → f0"):
         Snapshot(FlagWorld(flags=(*chain(1), Flag("f1", "", requires=("f0",)))))
 
@@ -171,6 +179,28 @@ def test_cohorts_are_nested_for_every_unit(
         world = FlagWorld(entries=(entry,), rollouts={KEY: Rollout(KEY, thousandths / 1000)})
         answers.append(Snapshot(world).evaluate_all(FlagContext(user_id=unit))[KEY].on)
     assert answers == sorted(answers)
+
+
+def test_the_last_bucket_is_out_and_the_one_before_is_in() -> None:
+    """A share of n thousandths of a percent takes exactly the buckets below n."""
+    whole = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Rollout(KEY, 100)}))
+    bucket = whole.evaluate_all(KIM)[KEY].bucket or 0
+    for thousandths, on in ((bucket, False), (bucket + 1, True)):
+        rollout = Rollout(KEY, thousandths / 1000)
+        made = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: rollout})).evaluate_all(KIM)
+        assert made[KEY].on is on
+
+
+def test_a_rule_that_meets_impossible_data_is_an_error() -> None:
+    """A list that holds itself, half a letter: the code's default, never a raise."""
+    loop: list[object] = []
+    loop.append(loop)
+    for rule, context in (
+        ({"cat": [{"var": "loop"}]}, FlagContext(attributes={"loop": loop})),
+        ({"fractional": [["on", 1], ["off", 1]]}, FlagContext(targeting_key="\ud800")),
+    ):
+        made = Snapshot(FlagWorld(entries=(stored(targeting=rule),))).evaluate_all(context)[KEY]
+        assert (made.on, made.reason, made.error) == (False, "ERROR", "GENERAL")
 
 
 TRI = st.sampled_from(["true", "false", "auto"])
