@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from apps.core.domain.flags import Flag, FlagDecision
-from apps.core.errors import NotFound, PrerequisiteCycle
+from apps.core.errors import NotFound
 from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import SALT, FlagDefinition
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.ladder import Asked, Layer, Sources, Step, steps
+from apps.core.flags.prerequisites import prerequisites_first
 from apps.core.flags.rollout import Rollout
 from apps.core.flags.shape import LISTS
 from apps.core.settings import TriState
 
-MAX_PREREQUISITES = 8
 EVERY_FLAG = "*"
 
 
@@ -278,28 +278,3 @@ def _fixed(
         elif step.name != "OVERRIDE":
             return None
     return None
-
-
-def prerequisites_first(requires: Mapping[str, Iterable[str]]) -> list[str]:
-    """Flag keys in an order in which each comes after the flags it needs.
-
-    Raises:
-        PrerequisiteCycle: there is none, or a flag waits for more than 8 in a row.
-    """
-    depths: dict[str, int] = {}
-
-    def depth(key: str, above: tuple[str, ...]) -> int:
-        if key in above:
-            circle = " → ".join((*above[above.index(key) :], key))
-            raise PrerequisiteCycle(f"Flags require each other in a circle: {circle}.")
-        if len(above) > MAX_PREREQUISITES:
-            raise PrerequisiteCycle(f"More than {MAX_PREREQUISITES} flags in a row: {above!r}.")
-        if key not in depths:
-            needed = [depth(name, (*above, key)) for name in requires[key] if name in requires]
-            depths[key] = 1 + max(needed, default=-1)
-        return depths[key]
-
-    for key in requires:
-        if depth(key, ()) > MAX_PREREQUISITES:
-            raise PrerequisiteCycle(f"{key!r} waits for more than {MAX_PREREQUISITES} flags.")
-    return sorted(requires, key=lambda key: depths[key])

@@ -168,6 +168,12 @@ def test_a_fault_is_named_by_its_place(path: str, value: object, pointer: str) -
     assert pointer in caught.value.detail
 
 
+def test_a_circle_of_references_is_called_one() -> None:
+    """And not a long row."""
+    with pytest.raises(BadDefinition, match="refers to itself"):
+        parse_document(changed("/$evaluators", LOOP))
+
+
 def test_a_few_references_cannot_multiply() -> None:
     """Nine to the power of eight copies are refused before they are made."""
     with pytest.raises(BadDefinition, match="too large"):

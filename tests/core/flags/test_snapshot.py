@@ -131,6 +131,9 @@ def test_a_flag_needs_its_prerequisites() -> None:
     assert decided(both, key="mcp_tools") == (True, "STATIC", "ENV")
     off = replace(KIM, overrides={"tools_policy": False})
     assert decided(both, off, key="mcp_tools") == (False, "DEFAULT", "PREREQUISITE")
+    staged = Rollout("tools_policy", 100)
+    shared = replace(world, rollouts={"tools_policy": staged})
+    assert decided(shared, key="mcp_tools") == (True, "STATIC", "ENV")
     strange = stored(metadata={"prerequisites": "nobody"}, defaultVariant="on")
     assert decided(FlagWorld(entries=(strange,))) == (False, "DEFAULT", "PREREQUISITE")
 
@@ -339,6 +342,7 @@ def test_an_experiment_is_sticky_at_every_percentage() -> None:
                 assert (made.variant, made.value) == ("short", "짧게")
                 continue
             assert made.arm == made.variant == seen.setdefault(unit, made.arm)
+        assert set(seen.values()) == set(arms)
     shares = [sum(arm == name for arm in seen.values()) / len(UNITS) for name in arms]
     assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
 
