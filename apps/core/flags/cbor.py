@@ -87,8 +87,6 @@ def _float(value: float) -> bytes:
 
 
 def _map(value: Mapping[object, object]) -> bytes:
-    pairs = sorted(
-        ((encode(key), encode(item)) for key, item in value.items()),
-        key=lambda pair: (len(pair[0]), pair[0]),
-    )
+    # The head of a text grows with its length, so bytewise order is the standard's.
+    pairs = sorted((encode(key), encode(item)) for key, item in value.items())
     return head(MAP, len(pairs)) + b"".join(key + item for key, item in pairs)

@@ -203,6 +203,16 @@ def test_what_is_not_json_is_refused(text: str | bytes) -> None:
         parse_document(text)
 
 
+def test_what_we_do_not_know_is_bounded_too() -> None:
+    """Depth and numbers are checked where no rule looks."""
+    deep: object = 1
+    for _ in range(250):
+        deep = [deep]
+    for wrong, problem in ((deep, "nested too deeply"), (1e999, "not a finite number")):
+        with pytest.raises(BadDefinition, match=problem):
+            parse_document(changed(f"{BASE}/note", wrong))
+
+
 def test_a_reader_may_hand_over_what_json_cannot_hold() -> None:
     """Names that are no texts, values of other kinds."""
     for wrong in ({1: 2}, {"flags": {"a": {1, 2}}}):

@@ -93,7 +93,7 @@ def quiet() -> Iterator[None]:
 
 
 @given(rules)
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_rules_mean_what_flagd_means(rule: dict[str, object]) -> None:
     """The same rule gives the same value."""
     compiled = compile_targeting(rule, evaluators={})

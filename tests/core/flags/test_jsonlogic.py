@@ -141,3 +141,15 @@ def test_computed_shares_that_cannot_be_are_nothing() -> None:
 
     assert said(share(1)) == "a"
     assert [said(share(weight)) for weight in (1.5, True, "1", None, 0, 2**31)] == [None] * 6
+
+
+def test_a_negative_weight_is_nothing() -> None:
+    """It takes no share from the others either."""
+    shares = {"fractional": [{"var": "unit"}, ["a", -50], ["b", 50], ["c", 50]]}
+    rule = compile_targeting(shares, evaluators={})
+    found = {rule.choose({"unit": f"unit-{n}"}) for n in range(200)}
+    assert found == {"b", "c"}
+    halves = {"fractional": [{"var": "unit"}, ["b", 50], ["c", 50]]}
+    same = compile_targeting(halves, evaluators={})
+    units = [{"unit": f"unit-{n}"} for n in range(200)]
+    assert [rule.choose(unit) for unit in units] == [same.choose(unit) for unit in units]
