@@ -42,7 +42,7 @@ def trace_beginning(begun: Begun) -> None:
     for key, decision in begun.decisions.items():
         facts = {
             "feature_flag.key": key,
-            "feature_flag.result.variant": "on" if decision.on else "off",
+            "feature_flag.result.variant": decision.variant or ("on" if decision.on else "off"),
             "feature_flag.result.reason": decision.reason.lower(),
         }
         span.event("feature_flag.evaluation", facts)
