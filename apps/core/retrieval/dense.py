@@ -13,11 +13,14 @@ from apps.core.artifacts.vectors import BLOCK_ROWS, has_vector
 from apps.core.domain.models import Language
 from apps.core.domain.ports import FloatArray
 from apps.core.retrieval.centres import passage_centres
+from apps.core.retrieval.coarse import Coarse, fit
 from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.ivf import InvertedFile
 
 RowArray = NDArray[np.int64]
 ABSENT = np.float32(-2.0)  # below every cosine
+# A filter that leaves so few rows makes the exact look at all of them the fastest.
+FEW_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +47,18 @@ class DenseLeg:
     centres: FloatArray
     language: NDArray[np.int8]
     scale: FloatArray
+    coarse: Coarse | None
     inverted: InvertedFile | None
     exact_below: int
 
     def search(self, question: FloatArray, *, allowed: BoolArray | None, limit: int) -> DenseHits:
         """Find the passages nearest to a centred question; `allowed` None admits all."""
-        if self.inverted is None or len(self.scale) <= self.exact_below:
-            return self._scan(question, allowed, limit)
         if allowed is not None:
             rows = np.flatnonzero(allowed)
-            if len(rows) <= self.exact_below:
+            if len(rows) <= FEW_ROWS:
                 return self._best(rows, self.cosines(question, rows), limit)
+        if self.inverted is None or len(self.scale) <= self.exact_below:
+            return self._scan(question, allowed, limit)
         rows = self.inverted.candidates(question, allowed=allowed, limit=limit)
         return self._best(rows, self.cosines(question, rows), limit)
 
@@ -67,6 +71,9 @@ class DenseLeg:
         return cosines
 
     def _scan(self, question: FloatArray, allowed: BoolArray | None, limit: int) -> DenseHits:
+        if self.coarse is not None:
+            rows = self.coarse.candidates(question, allowed)
+            return self._best(rows, self.cosines(question, rows), limit)
         scores = self.cosines(question, slice(None))
         if allowed is not None:
             scores = np.where(allowed, scores, ABSENT)
@@ -93,22 +100,29 @@ def open_leg(
     """Prepare the scan; None when no passage has a vector."""
     if not means or not matrix.shape[1]:
         return None
-    names, centres, codes = _centres(languages, means, matrix.shape[1])
-    del names
+    matrix = np.asarray(matrix)  # the same map without the subclass, whose indexing is slow
+    centres, codes = _centres(languages, means, matrix.shape[1])
     scale = np.zeros(len(matrix), np.float32)
     present = has_vector(matrix)
     for start in range(0, len(matrix), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         away = np.linalg.norm(matrix[rows] - centres[codes[rows]], axis=1)
         scale[rows] = np.where(present[rows], 1 / np.maximum(away, 1e-6), 0)
-    return DenseLeg(matrix, centres, codes, scale, inverted, exact_below)
+    coarse = None
+    if inverted is None or len(matrix) <= exact_below:
+        coarse = fit(
+            lambda rows: (matrix[rows] - centres[codes[rows]]) * scale[rows, None],
+            rows=len(matrix),
+            dims=matrix.shape[1],
+        )
+    return DenseLeg(matrix, centres, codes, scale, coarse, inverted, exact_below)
 
 
 def centred(
     matrix: FloatArray, languages: Sequence[str], means: Mapping[Language, LanguageMean]
 ) -> tuple[RowArray, FloatArray]:
     """Rows that have a vector, and those vectors centred and of unit length."""
-    _, centres, codes = _centres(languages, means, matrix.shape[1])
+    centres, codes = _centres(languages, means, matrix.shape[1])
     rows = np.flatnonzero(has_vector(matrix))
     away = matrix[rows] - centres[codes[rows]]
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
@@ -117,10 +131,10 @@ def centred(
 
 def _centres(
     languages: Sequence[str], means: Mapping[Language, LanguageMean], dims: int
-) -> tuple[list[str], FloatArray, NDArray[np.int8]]:
+) -> tuple[FloatArray, NDArray[np.int8]]:
     names = sorted(set(languages))
     by_name = passage_centres(means, dims)
     zero = np.zeros(dims, np.float32)
     centres = np.stack([by_name.get(name, zero) for name in names]).astype(np.float32)
     position = {name: number for number, name in enumerate(names)}
-    return names, centres, np.array([position[name] for name in languages], np.int8)
+    return centres, np.array([position[name] for name in languages], np.int8)

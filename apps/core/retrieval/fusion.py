@@ -19,8 +19,8 @@ DEAF_SHARE = 0.5
 class Leg:
     """What one leg found, best first, each row once."""
 
-    rows: Sequence[int]
-    scores: Sequence[float]
+    rows: tuple[int, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] 
     Source: Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval",
     ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
-    if not dense.rows:
-        weight = 1.0
-    if not lexical.rows:
-        weight = 0.0
     words, meaning = _scaled(lexical), _shared(dense)
+    if not meaning:
+        return Fused(lexical.rows, tuple(words.values()), words, {})
+    if not words:
+        weight = 0.0
     sums = {row: weight * score for row, score in words.items()}
     for row, score in meaning.items():
         heard = DEAF_SHARE * score if row in foreign and row not in words else 0.0
@@ -107,10 +107,10 @@ def _shared(leg: Leg) -> dict[int, float]:
 
 
 def _ordered(sums: dict[int, float], lexical: dict[int, float], dense: dict[int, float]) -> Fused:
-    order = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    order = sorted([(-score, row) for row, score in sums.items()])
     return Fused(
-        tuple(row for row, _ in order),
-        tuple(min(1.0, max(0.0, score)) for _, score in order),
+        tuple([row for _, row in order]),
+        tuple([-score if -1 <= score <= 0 else min(1.0, max(0.0, -score)) for score, _ in order]),
         lexical,
-        {row: max(0.0, score) for row, score in dense.items()},
+        {row: score if score > 0 else 0.0 for row, score in dense.items()},
     )

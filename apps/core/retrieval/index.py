@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from apps.core.artifacts import manifest as manifests
@@ -33,8 +33,9 @@ LEXICAL = "lexical"  # the directory of both tantivy indexes
 # Measured on the dev sets: 30 to 200 lexical candidates give the same ranking. More than any
 # caller may ask for (50).
 LEXICAL_CANDIDATES = 60
-DENSE_CANDIDATES = 100
+DENSE_CANDIDATES = 60
 NO_LEG = Leg((), ())
+PASSAGES_KEPT = 8192  # decoded; about 4 kB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class OpenIndex:
         version = self.manifest.version
         self._options = options
         self.rows = row_files.open_rows(directory, version)
+        self._passage = lru_cache(maxsize=PASSAGES_KEPT)(self.rows.passage)
         self._lexical = LexicalLeg(directory / LEXICAL)
         self._dense: DenseLeg | None = dense.open_leg(
             vectors.open_matrix(directory, version),
@@ -121,7 +123,7 @@ class OpenIndex:
         for row, score in zip(fused.rows, fused.scores, strict=True):
             if len(hits) == query.top_k or score < query.min_score:
                 break
-            passage = self.rows.passage(row)
+            passage = self._passage(row)
             # The legs obey the filter; this last look is what a caller can rely on.
             if admits(query.filters, passage):
                 scores = Scores(fused.lexical.get(row), fused.dense.get(row))
@@ -136,11 +138,6 @@ class OpenIndex:
             dense_top=near.scores[0] if near.scores else None,
             agreement=fusion.agreement(Leg(found.rows, found.scores), Leg(near.rows, near.scores)),
         )
-
-
-def empty_question() -> Ranking:
-    """What is found for a text without any term."""
-    return Ranking((), 0, SearchSignals())
 
 
 def same_space(index: OpenIndex, embedder_id: str) -> bool:

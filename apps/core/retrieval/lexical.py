@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -58,10 +57,10 @@ NOTHING = LexicalHits((), (), 0.0, 0.0, 0.0, {})
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A query term: its weight among passages of one language, and the boost that gives it."""
+    """A query term: its weight among passages of one language, and a clause that gives it."""
 
     idf: float
-    boost: float
+    clause: tuple[tantivy.Occur, tantivy.Query]
 
 
 class LexicalLeg:
@@ -73,7 +72,8 @@ class LexicalLeg:
         self._windows = tantivy.Index.open(str(directory / schema.WINDOWS)).searcher()
         self._total = self._passages.num_docs
         self._by_language = {name: self._count(name) for name in get_args(Language)}
-        self._term = lru_cache(maxsize=TERMS_KEPT)(self._weigh)
+        # Not lru_cache: it would hold this leg, and with it the files of a replaced version.
+        self._terms: dict[tuple[str, str, Language], _Term] = {}
 
     def search(self, text: str, *, language: Language, filters: Filters, limit: int) -> LexicalHits:
         """Find passages that share terms with `text`; a passage counts by its best window."""
@@ -83,27 +83,36 @@ class LexicalLeg:
         }
         if not terms["bigrams"]:
             return NOTHING
-        query = self._limited(self._scored(terms, PRUNED_SHARE), filters)
+        clauses = _heavy(terms, PRUNED_SHARE)
+        query = self._limited(tantivy.Query.boolean_query(clauses), filters)
         whole = _hits(self._passages, query, limit)
-        if len(whole) < MOST_WANTED:
-            query = self._limited(self._scored(terms, 0.0), filters)
+        if len(whole) < MOST_WANTED and len(clauses) < sum(map(len, terms.values())):
+            query = self._limited(tantivy.Query.boolean_query(_heavy(terms, 0.0)), filters)
             whole = _hits(self._passages, query, limit)
         if not whole:
             return NOTHING
-        best = _add(whole, _hits(self._windows, query, 2 * limit))[:limit]
+        best = _add(whole, _hits(self._windows, query, limit))[:limit]
         top, second = whole[0][1], whole[1][1] if len(whole) > 1 else 0.0
         ceiling = sum(
             SHARES[field] * sum(term.idf for term in found.values())
             for field, found in terms.items()
         )
         return LexicalHits(
-            tuple(row for row, _ in best),
-            tuple(score for _, score in best),
+            tuple([row for _, row in best]),
+            tuple([-negative for negative, _ in best]),
             top=top,
             gap=top - second,
             reach=min(1.0, top / (BM25_CEILING * ceiling)),
             idf={word: term.idf for word, term in terms["bigrams"].items()},
         )
+
+    def _term(self, field: str, word: str, language: Language) -> _Term:
+        known = self._terms.get((field, word, language))
+        if known is None:
+            if len(self._terms) >= TERMS_KEPT:
+                self._terms.clear()
+            known = self._terms[field, word, language] = self._weigh(field, word, language)
+        return known
 
     def _weigh(self, field: str, word: str, language: Language) -> _Term:
         """Count a term among the passages of one language.
@@ -116,18 +125,9 @@ class LexicalLeg:
         count = max(1, self._passages.doc_freq(field, word))
         wanted = _idf(max(self._by_language[language], count), count)
         given = _idf(max(self._total, count), count)
-        return _Term(wanted, SHARES[field] * wanted / given)
-
-    def _scored(self, terms: Mapping[str, Mapping[str, _Term]], pruned: float) -> tantivy.Query:
-        clauses: list[tuple[tantivy.Occur, tantivy.Query]] = []
-        for field, found in terms.items():
-            least = pruned * max(term.idf for term in found.values())
-            for word, term in found.items():
-                if term.idf >= least:
-                    query = tantivy.Query.term_query(self._schema, field, word, "freq")
-                    boosted = tantivy.Query.boost_query(query, term.boost)
-                    clauses.append((tantivy.Occur.Should, boosted))
-        return tantivy.Query.boolean_query(clauses)
+        term = tantivy.Query.term_query(self._schema, field, word, "freq")
+        boosted = tantivy.Query.boost_query(term, SHARES[field] * wanted / given)
+        return _Term(wanted, (tantivy.Occur.Should, boosted))
 
     def _limited(self, scored: tantivy.Query, filters: Filters) -> tantivy.Query:
         limits = self._limits(filters)
@@ -163,18 +163,29 @@ def _idf(total: int, count: int) -> float:
     return math.log(1 + (total - count + 0.5) / (count + 0.5))
 
 
+def _heavy(
+    terms: Mapping[str, Mapping[str, _Term]], pruned: float
+) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+    clauses: list[tuple[tantivy.Occur, tantivy.Query]] = []
+    for found in terms.values():
+        least = pruned * max([term.idf for term in found.values()])
+        clauses += [term.clause for term in found.values() if term.idf >= least]
+    return clauses
+
+
 def _hits(searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[tuple[int, float]]:
     found = searcher.search(query, limit, count=False).hits
     rows = searcher.fast_field_values("row", [address for _, address in found])
-    return [(int(row or 0), hit[0]) for row, hit in zip(rows, found, strict=True)]
+    # The stub allows every kind of column; this one holds whole numbers and has no gap.
+    return list(zip(rows, [score for score, _ in found], strict=True))  # type: ignore[arg-type]
 
 
 def _add(
     whole: Sequence[tuple[int, float]], parts: Sequence[tuple[int, float]]
-) -> list[tuple[int, float]]:
-    """Sum a passage's own score and that of its best window, best first, ties by row."""
+) -> list[tuple[float, int]]:
+    """Sum a passage's own score and that of its best window: (-score, row), best first."""
     windows = dict(reversed(parts))  # the best window of a passage comes last and stays
     sums = dict(whole)
     for row, score in windows.items():
         sums[row] = sums.get(row, 0.0) + score
-    return sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+    return sorted([(-score, row) for row, score in sums.items()])

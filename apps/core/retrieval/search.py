@@ -18,9 +18,9 @@ from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import DtRagError, IndexNotReady, NotFound
 from apps.core.retrieval import centres
 from apps.core.retrieval.centres import Centres
-from apps.core.retrieval.index import OpenIndex, Ranking, empty_question, same_space
+from apps.core.retrieval.index import OpenIndex, Ranking, same_space
 from apps.core.retrieval.options import SearchOptions
-from apps.core.text import language, pii, tokens
+from apps.core.text import language, pii
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -166,7 +166,9 @@ class Search:
         index = await self._index(query.index)
         # Documents are stored masked, so only the masked question can match them; and no cache
         # may hold what a person typed about a person.
-        query = replace(query, text=pii.mask(query.text))
+        masked = pii.mask(query.text)
+        if masked != query.text:
+            query = replace(query, text=masked)
         key = (index.manifest.version, query)
         cached = self._results.get(key)
         if cached is not None:
@@ -242,8 +244,6 @@ class Search:
         )
 
     async def _rank(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> Ranking:
-        if plan.question is None and not tokens.bigrams(query.text):
-            return empty_question()
         words = plan.mode != "dense"
         if plan.question is None or len(index.rows) <= INLINE_ROWS:
             return index.rank(query, question=plan.question, use_lexical=words)

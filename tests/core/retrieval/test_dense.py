@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,30 @@ def test_an_unknown_embedder_is_measured_with_our_questions() -> None:
     assert len(embedder.asked) == 100
     vector = embedder.passages(["어느 나라인가?"])[0]
     assert np.linalg.norm(found.question(vector, "ko")) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_first_look_along_few_axes_loses_next_to_nothing() -> None:
+    """On vectors with a few strong directions nine of ten leaders are those of the full scan."""
+    rng = np.random.default_rng(3)
+    basis = rng.normal(size=(60, 256)) * np.linspace(3, 0.5, 60)[:, None]
+    found = (rng.normal(size=(5000, 60)) @ basis + rng.normal(size=(5000, 256))).astype(np.float32)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    found[::50] = 0
+    names = ["ko"] * 5000
+    means = vectors.means(found, names)  # type: ignore[arg-type]
+    leg = dense.open_leg(found, names, means)
+    assert leg is not None
+    assert leg.coarse is not None
+    plain = replace(leg, coarse=None)
+    allowed = np.arange(5000) % 2 == 1
+    for mask in (None, allowed):
+        shared = 0
+        for row in range(1, 400, 20):
+            question = centres.unit(found[row] + 0.05 * found[row + 1])
+            quick = leg.search(question, allowed=mask, limit=10)
+            shared += len(
+                set(quick.rows) & set(plain.search(question, allowed=mask, limit=10).rows)
+            )
+            assert 0 not in {row % 50 for row in quick.rows}
+            assert mask is None or mask[list(quick.rows)].all()
+        assert shared >= 0.9 * 20 * 10
