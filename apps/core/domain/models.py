@@ -114,7 +114,8 @@ class SearchQuery:
 class SearchSignals:
     """What the legs felt, for abstention and routing; raw values, comparable within one index.
 
-    lexical_top: best raw BM25 score over passages (bigram field), 0 when nothing matched.
+    lexical_top: best raw BM25 score, a passage's stems and its best window's pairs of syllables
+        added; 0 when nothing matched.
     lexical_gap: first minus second best raw score.
     coverage: idf-weighted share of the question's tokens that the top three hits contain, 0..1.
     dense_top: best centred cosine, None without a dense leg.

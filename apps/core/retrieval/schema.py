@@ -29,7 +29,11 @@ TOKENIZER = "whitespace"
 
 
 def schema() -> tantivy.Schema:
-    """Fields: bigrams and stems (scored), key (filter terms), date (yyyymmdd), row."""
+    """Fields: bigrams and stems (scored), key (filter terms), date (yyyymmdd), row.
+
+    A search scores the stems of passages and the bigrams of windows; the bigrams of passages are
+    there to be counted.
+    """
     builder = tantivy.SchemaBuilder()
     for name in ("bigrams", "stems"):
         builder.add_text_field(name, tokenizer_name=TOKENIZER, index_option="freq")
@@ -107,13 +111,15 @@ def _documents(row: int, passage: Passage) -> Iterator[tuple[str, tantivy.Docume
     texts = [passage.title, *pieces]
     # No term crosses the border of a sentence, so a window's terms are those of its sentences.
     bigrams = [" ".join(tokens.bigrams(text)) for text in texts]
-    stems = [" ".join(tokens.stems(text)) for text in texts]
     keys, date = _keys(passage), day(passage.source.date)
     spans = [(PASSAGES, 0, len(pieces)), *((WINDOWS, a, b) for a, b in windows(pieces))]
     for grain, start, end in spans:
         document = tantivy.Document()
         document.add_text("bigrams", " ".join([bigrams[0], *bigrams[start + 1 : end + 1]]))
-        document.add_text("stems", " ".join([stems[0], *stems[start + 1 : end + 1]]))
+        if grain == PASSAGES:
+            document.add_text(
+                "stems", " ".join(word for text in texts for word in tokens.stems(text))
+            )
         document.add_unsigned("row", row)
         document.add_unsigned("date", date)
         for key in keys:

@@ -52,7 +52,7 @@ def test_equal_scores_are_ordered_by_row(one: Leg, other: Leg) -> None:
 
 def test_words_that_the_corpus_lacks_say_little() -> None:
     """The lexical weight falls with the reach and never rises above its share."""
-    weights = [fusion.lexical_weight(reach, 0.3) for reach in (0, 0.05, 0.1, 0.2, 0.9)]
+    weights = [fusion.lexical_weight(reach, 0.3) for reach in (0, 0.075, 0.15, 0.3, 0.9)]
     assert weights == pytest.approx([0, 0.175, 0.35, 0.7, 0.7])
 
 
