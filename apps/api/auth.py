@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
@@ -45,6 +46,7 @@ def is_local(scope: Scope, headers: Headers) -> bool:
     return name.lower() in LOCAL_HOSTS and _is_loopback(client[0])
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     try:
         address = ip_address(host)

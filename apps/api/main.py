@@ -5,12 +5,9 @@ Run it with `uvicorn apps.api.main:app` or `dtrag serve`.
 
 from __future__ import annotations
 
-import os
+import apps.core.one_thread  # noqa: F401 - before anything that imports numpy
 
-# Before numpy is imported: more threads make a scan no faster, and idle ones spin on the cores
-# that the server needs (measured: 7.9 ms of CPU instead of 2.9 ms for a hybrid search).
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
+# isort: split
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import apps.core.one_thread  # noqa: F401 - before anything that imports numpy
+
+# isort: split
 from typing import Annotated
 
 import typer

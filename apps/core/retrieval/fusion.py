@@ -59,9 +59,13 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] 
     if not words:
         weight = 0.0
     sums = {row: weight * score for row, score in words.items()}
+    near, heard = 1 - weight, 1 - weight + weight * DEAF_SHARE
     for row, score in meaning.items():
-        heard = DEAF_SHARE * score if row in foreign and row not in words else 0.0
-        sums[row] = sums.get(row, 0.0) + (1 - weight) * score + weight * heard
+        known = sums.get(row)
+        if known is not None:
+            sums[row] = known + near * score
+        else:
+            sums[row] = (heard if row in foreign else near) * score
     return _ordered(sums, words, meaning)
 
 
@@ -107,10 +111,11 @@ def _shared(leg: Leg) -> dict[int, float]:
 
 
 def _ordered(sums: dict[int, float], lexical: dict[int, float], dense: dict[int, float]) -> Fused:
-    order = sorted([(-score, row) for row, score in sums.items()])
-    return Fused(
-        tuple([row for _, row in order]),
-        tuple([-score if -1 <= score <= 0 else min(1.0, max(0.0, -score)) for score, _ in order]),
-        lexical,
-        {row: score if score > 0 else 0.0 for row, score in dense.items()},
-    )
+    rows = sorted(sums)  # the sort by score is stable, so ties stay in the order of rows
+    rows.sort(key=sums.__getitem__, reverse=True)
+    scores = [sums[row] for row in rows]
+    if scores and not 0 <= scores[-1] <= scores[0] <= 1:
+        scores = [min(1.0, max(0.0, score)) for score in scores]
+    if dense and min(dense.values()) < 0:
+        dense = {row: max(0.0, score) for row, score in dense.items()}
+    return Fused(tuple(rows), tuple(scores), lexical, dense)

@@ -121,14 +121,15 @@ class OpenIndex:
 
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []
+        limited = not query.filters.empty
         for row, score in zip(fused.rows, fused.scores, strict=True):
             if len(hits) == query.top_k or score < query.min_score:
                 break
             passage = self._passage(row)
             # The legs obey the filter; this last look is what a caller can rely on.
-            if admits(query.filters, passage):
-                scores = Scores(fused.lexical.get(row), fused.dense.get(row))
-                hits.append(Hit(passage, score, scores))
+            if limited and not admits(query.filters, passage):
+                continue
+            hits.append(Hit(passage, score, Scores(fused.lexical.get(row), fused.dense.get(row))))
         return tuple(hits)
 
     def _signals(self, found: LexicalHits, near: DenseHits, hits: Sequence[Hit]) -> SearchSignals:

@@ -27,7 +27,10 @@ _DASHES = "‐‑‒–—―−⁃﹘－ー"
 _ZERO_WIDTH = re.compile(
     "[\u00ad\u034f\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
-_INTERESTING = re.compile(r"[@\d]|[^\x00-\x7f가-힣]")
+_PLAIN = re.compile(r"[\x00-\x7f가-힣]*")
+# What every rule needs in flat text: an address has `@`, a foreign phone number `+`, and the
+# shortest of the others (a passport) seven figures. Most questions have none of it.
+_INTERESTING = re.compile(r"[@+]|(?:\d\D*+){7}")
 
 
 def mask(text: str) -> str:
@@ -50,9 +53,9 @@ def mask_counted(text: str) -> tuple[str, dict[str, int]]:
 
 
 def _find(text: str) -> Iterator[tuple[int, int, str, str]]:
-    if _INTERESTING.search(text) is None:
+    flat, original = (text, _same) if _PLAIN.fullmatch(text) else _flatten(text)
+    if _INTERESTING.search(flat) is None:
         return
-    flat, original = _flatten(text)
     for rule in _RULES:
         pieces, at = [], 0
         for match in rule.pattern.finditer(flat):
@@ -72,10 +75,14 @@ def _flatten(text: str) -> tuple[str, Callable[[int], int]]:
     flat = text if text.isascii() else text.translate(_TO_ASCII)
     gaps = [match.start() for match in _ZERO_WIDTH.finditer(flat)]
     if not gaps:
-        return flat, lambda at: at
+        return flat, _same
     # The n-th gap stands before flat offset gap - n, so that many characters were dropped.
     before = [gap - n for n, gap in enumerate(gaps)]
     return _ZERO_WIDTH.sub("", flat), lambda at: at + bisect_right(before, at)
+
+
+def _same(at: int) -> int:
+    return at
 
 
 def _ascii_table() -> dict[int, str]:
