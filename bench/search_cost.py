@@ -53,8 +53,8 @@ def stages(directory: Path) -> dict[str, Callable[[str], object]]:
     matrix = vectors.open_matrix(directory, directory.name)
     means = manifests.read(directory).means
     near = dense.open_leg(matrix, opened.rows.columns["language"], means)
-    vector = np.random.default_rng(SEED).normal(size=matrix.shape[1]).astype(np.float32)
-    vector /= np.linalg.norm(vector)
+    drawn = np.random.default_rng(SEED).normal(size=(1, matrix.shape[1]))[0]
+    vector = (drawn / np.linalg.norm(drawn)).astype(np.float32)
     found: dict[str, Callable[[str], object]] = {
         "mask": pii.mask,
         "tokens": lambda text: (tokens.bigrams(text), tokens.stems(text)),

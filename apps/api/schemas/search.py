@@ -89,6 +89,7 @@ class SearchBody(SearchOptions):
             rerank=self.rerank,
             highlight=self.highlight,
             index=self.index,
+            signals=False,
         )
 
 

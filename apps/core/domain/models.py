@@ -93,12 +93,16 @@ class Filters:
     @property
     def empty(self) -> bool:
         """Whether every passage may be seen."""
-        return self == Filters()
+        listed = self.doc_ids or self.tags or self.canonical_in
+        return not listed and self.language is self.date_from is self.date_to is None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A wish to find passages; None leaves the choice to flags and configuration."""
+    """A wish to find passages; None leaves the choice to flags and configuration.
+
+    signals: whether the caller will look at what the legs felt, which costs a look at the passages.
+    """
 
     text: str
     top_k: int = 5
@@ -108,6 +112,7 @@ class SearchQuery:
     rerank: bool | None = None
     highlight: bool = False
     index: str | None = None
+    signals: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class SearchSignals:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What was found in which index version, best first."""
+    """What was found in which index version, best first; `signals` only when they were wanted."""
 
     hits: tuple[Hit, ...]
     total_candidates: int

@@ -98,7 +98,7 @@ class OpenIndex:
             )
         fused = self._fuse(found, near, asked=asked, use_lexical=use_lexical)
         hits = self._hits(fused, query)
-        signals = self._signals(found, near, hits)
+        signals = self._signals(found, near, hits) if query.signals else SearchSignals()
         if query.highlight:
             hits = highlight.mark(hits, query.text, found.idf)
         return Ranking(hits, len(fused.rows), signals)

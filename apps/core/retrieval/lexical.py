@@ -143,9 +143,9 @@ class LexicalLeg:
         return _Term(wanted, ceiling, (tantivy.Occur.Should, boosted))
 
     def _limited(self, scored: tantivy.Query, filters: Filters) -> tantivy.Query:
-        limits = self._limits(filters)
-        if not limits:
+        if filters.empty:
             return scored
+        limits = self._limits(filters)
         silent = [tantivy.Query.const_score_query(limit, 0.0) for limit in limits]
         must = [(tantivy.Occur.Must, clause) for clause in (scored, *silent)]
         return tantivy.Query.boolean_query(must)

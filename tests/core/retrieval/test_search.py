@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.core.artifacts import versions
-from apps.core.domain.models import Filters, Hit, Passage, SearchQuery
+from apps.core.domain.models import Filters, Hit, Passage, SearchQuery, SearchSignals
 from apps.core.domain.ports import Embedder, FloatArray
 from apps.core.errors import IndexNotReady, NotFound, ProviderBusy
 from apps.core.retrieval.options import SearchOptions
@@ -301,6 +301,50 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Search:
     embedder = HashedEmbedder()
     publish(root, POOL, embedder)
     return opened(root, embedder)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])
+async def test_an_answer_repeats_itself(tmp_path: Path, mode: str) -> None:
+    """The same question gives the same hits when it is cached, and to a process that opens anew."""
+    embedder = HashedEmbedder()
+    publish(tmp_path, POOL, embedder)
+    search = opened(tmp_path, embedder)
+    query = SearchQuery("검색 공통 search common", top_k=20, mode=mode)  # type: ignore[arg-type]
+    first, second = await search.search(query), await search.search(query)
+    again = await opened(tmp_path, embedder, cache_entries=0).search(query)
+    assert second.cached
+    assert not first.cached
+    assert first.hits == second.hits == again.hits
+
+
+async def test_equals_stand_in_the_order_of_rows(tmp_path: Path) -> None:
+    """Passages with the same words have the same score, and the one indexed first leads."""
+    publish(tmp_path, [passage(f"d{number}", "같은 문장이다") for number in range(9)])
+    result = await opened(tmp_path).search(SearchQuery("같은 문장", top_k=9))
+    assert [hit.passage.doc_id for hit in result.hits] == [f"d{number}" for number in range(9)]
+    assert len({hit.score for hit in result.hits}) == 1
+
+
+async def test_signals_are_taken_only_for_who_wants_them(tmp_path: Path) -> None:
+    """A search that does not want them finds the same passages."""
+    publish(tmp_path, SMALL)
+    search = opened(tmp_path)
+    text = "기준금리는 누가 결정하나요?"
+    plain = await search.search(SearchQuery(text, signals=False))
+    felt = await search.search(SearchQuery(text))
+    assert plain.signals == SearchSignals()
+    assert felt.signals.coverage > 0
+    assert plain.hits == felt.hits
+
+
+@pytest.mark.parametrize("top_k", [5, 50])
+async def test_as_many_are_found_as_are_asked_for(tmp_path: Path, top_k: int) -> None:
+    """Passages that share only what is usually left out are found when nothing else is."""
+    crowd = [passage(f"d{number}", f"모두 같은 말 {number}") for number in range(60)]
+    publish(tmp_path, [*crowd, passage("rare", "모두 귀한 낱말")])
+    result = await opened(tmp_path).search(SearchQuery("모두 귀한 낱말", top_k=top_k))
+    assert result.hits[0].passage.doc_id == "rare"
+    assert len(result.hits) == top_k
 
 
 async def test_the_filter_holds_when_a_leg_ignores_it(

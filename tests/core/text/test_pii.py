@@ -295,3 +295,8 @@ def test_time_grows_with_length_only(unit: str) -> None:
 
     once = min(seconds(small) for _ in range(3))
     assert seconds(small * 8) < 40 * once + 0.5
+
+
+def test_a_short_foreign_number_is_covered() -> None:
+    """Fewer than seven figures are personal only behind a plus, which the first look must see."""
+    assert "45" not in mask("call +4 12 345")
