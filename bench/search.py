@@ -3,7 +3,8 @@
 `vs_noop` and `vs_noop_hybrid` divide by a FastAPI route that parses the same body and does nothing;
 `vs_llamaindex`, `vs_rank_bm25`, `vs_haystack` divide by the peer's retriever in the same shell on
 the same passages. Every question is new, so that no result cache helps; the hybrid figure repeats
-questions whose vectors are cached but asks for another number of hits each time.
+questions whose vectors are cached but asks for another lowest score each time, all next to nought,
+so that it too gives five hits that no result cache holds.
 
 Usage: python -m bench.search [--passages 10000] [--seconds 4] [--no-peers] [--json]
 """
@@ -31,16 +32,17 @@ PEER_PACKAGES = (
 SEED = 20260921
 CONNECTIONS = 8
 ROUNDS = 3
+REPEATS = 100
 SLOW_PEER_SECONDS = 8.0
 
 
-def bodies(questions: Sequence[str], *, mode: str | None = None, k: int = 5) -> list[bytes]:
-    """Encode search requests."""
-    extra = {"mode": mode} if mode else {}
+def bodies(questions: Sequence[str], *, mode: str | None = None, least: float = 0.0) -> list[bytes]:
+    """Encode search requests for five hits that score at least `least`."""
+    extra = {"mode": mode, "min_score": least} if mode else {}
     return [
         load.encode(
             "/api/v1/search" if mode else "/search",
-            json.dumps({"q": q, "final_topk": k, **extra}, ensure_ascii=False).encode(),
+            json.dumps({"q": q, "final_topk": 5, **extra}, ensure_ascii=False).encode(),
         )
         for q in questions
     ]
@@ -85,7 +87,7 @@ async def measure(ports: dict[str, int], *, seconds: float) -> dict[str, float]:
         runs = {
             "noop": (ports["noop"], bodies(part)),
             "ours": (ports["ours"], bodies(part, mode="lexical")),
-            "hybrid": (ports["ours"], _hybrid(repeated)),
+            "hybrid": (ports["ours"], _hybrid(repeated, turn)),
             **{name: (ports[name], bodies(part)) for name in PEERS if name in ports},
         }
         for name, (port, requests) in runs.items():
@@ -97,8 +99,9 @@ async def measure(ports: dict[str, int], *, seconds: float) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _hybrid(questions: Sequence[str]) -> list[bytes]:
-    rows = [bodies(questions, mode="hybrid", k=k) for k in range(1, 51)]
+def _hybrid(questions: Sequence[str], turn: int) -> list[bytes]:
+    first = 1 + turn * REPEATS
+    rows = [bodies(questions, mode="hybrid", least=n * 1e-9) for n in range(first, first + REPEATS)]
     return [request for row in rows for request in row]
 
 
