@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import orjson
 
 from apps.cli.ask import not_recorded
 from apps.cli.output import Told
 from apps.core.domain.ports import Embedder
 from apps.core.retrieval.search import Search
 from apps.core.settings import Settings
+from apps.core.text.gold import read_passages, read_questions
 from apps.core.wiring import SystemClock, open_cache, search_options
-from apps.ingestion.quality import publish_all, read_passages
-from apps.orchestration.evaluation import AnswerReport, evaluate_answers, gold_questions
+from apps.ingestion.quality import publish_all
+from apps.orchestration.evaluation import AnswerReport, evaluate_answers
 from apps.orchestration.wiring import open_pipeline
 
 
@@ -28,7 +27,7 @@ def measured_answers(
     told: Told,
 ) -> AnswerReport:
     """Ask every question of the files; passages and questions may stand in the same file."""
-    gold = gold_questions(line for path in questions for line in _lines(path))
+    gold = read_questions(questions)
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="dtrag-answers-") as directory:
         root = Path(directory)
@@ -45,7 +44,3 @@ def measured_answers(
         return asyncio.run(
             evaluate_answers(gold, search=search, answer=pipeline.answer, clock=clock)
         )
-
-
-def _lines(path: Path) -> list[Mapping[str, object]]:
-    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]

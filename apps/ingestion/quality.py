@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
 from apps.core.domain.models import Passage, SearchMode, SearchQuery
 from apps.core.domain.ports import Embedder, FloatArray
 from apps.core.errors import Unprocessable
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
-from apps.core.text import language
+from apps.core.text.gold import GoldQuestion, read_passages, read_questions
 from apps.core.text.titles import with_title
 from apps.ingestion import build
 
@@ -26,15 +24,6 @@ Progress = Callable[[int, int], None]
 DEPTH = 10
 EMBED_BATCH = 16
 RUN_NAME = "dtrag"
-
-
-@dataclass(frozen=True, slots=True)
-class GoldQuestion:
-    """A question and the passages that answer it."""
-
-    qid: str
-    text: str
-    gold: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +85,7 @@ def evaluate(
     """
     chosen = options or SearchOptions()
     passages = read_passages(passage_files)
-    questions = read_questions(question_files, known={passage.doc_id for passage in passages})
+    questions = _asked(question_files, known={passage.doc_id for passage in passages})
     with tempfile.TemporaryDirectory(prefix="dtrag-quality-") as directory:
         root = Path(directory)
         publish_all(root, passages, embedder, progress=progress)
@@ -119,53 +108,11 @@ def _config(
     }
 
 
-def read_passages(files: Iterable[Path]) -> list[Passage]:
-    """Every passage of the files as one chunk of its own document."""
-    found: dict[str, Passage] = {}
-    for row in _rows(files, "passage"):
-        text, doc_id = str(row["text"]), str(row["id"])
-        found[doc_id] = Passage(
-            chunk_id=f"{doc_id}#0",
-            doc_id=doc_id,
-            title=str(row.get("title") or ""),
-            text=text,
-            start=0,
-            end=len(text),
-            language=language.detect(text),
-        )
-    return list(found.values())
-
-
-def read_questions(files: Iterable[Path], *, known: set[str]) -> list[GoldQuestion]:
-    """Every question of the files that has a gold passage among `known`."""
-    found = [
-        GoldQuestion(str(row["qid"]), str(row["question"]), frozenset(map(str, gold)))
-        for row in _rows(files, "question")
-        if isinstance(gold := row.get("gold"), list)
-    ]
-    kept = [question for question in found if question.gold & known]
+def _asked(files: Sequence[Path], *, known: set[str]) -> list[GoldQuestion]:
+    kept = [question for question in read_questions(files) if question.gold & known]
     if not kept:
         raise Unprocessable("No question has a gold passage among the passages.")
     return kept
-
-
-def _rows(files: Iterable[Path], kind: str) -> Iterable[dict[str, object]]:
-    required = {"passage": ("id", "text"), "question": ("qid", "question")}[kind]
-    for path in files:
-        lines = path.read_bytes().splitlines()
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                raise Unprocessable(f"{path.name} line {number} is not JSON.") from None
-            if not isinstance(row, dict) or row.get("type") != kind:
-                continue
-            for name in required:
-                if name not in row:
-                    raise Unprocessable(f"{path.name} line {number} has no {name!r}.")
-            yield row
 
 
 def publish_all(
@@ -199,9 +146,9 @@ async def _ask(
     for question in questions:
         # Asked twice with another number of hits, so that the second time the question's vector
         # is known and the result is not.
-        await search.search(SearchQuery(question.text, top_k=1, mode=mode))
+        await search.search(SearchQuery(question.question, top_k=1, mode=mode))
         start = time.perf_counter()
-        result = await search.search(SearchQuery(question.text, top_k=DEPTH, mode=mode))
+        result = await search.search(SearchQuery(question.question, top_k=DEPTH, mode=mode))
         durations_ms.append(1000 * (time.perf_counter() - start))
         runs.append([(hit.passage.doc_id, hit.score) for hit in result.hits])
     return runs, statistics.median(durations_ms)

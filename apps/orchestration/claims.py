@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from apps.core.text.sentences import split
 
+# One mark of a finished answer; a draft may join several in one pair of brackets.
+MARK = re.compile(r"\[(\d+)\]")
 NUMBERS = r"\[\d{1,3}(?:\s*,\s*\d{1,3})*\]"
 MARKS = re.compile(rf"(?:\s*{NUMBERS})+[.!?。]*")
 # At the end of the text that has arrived, a mark may still go on: "[1" or "[1] [2" or "[1].".

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
 from apps.core.domain.models import AnswerRecord, AnswerRequest, Citation, SearchQuery
 from apps.core.domain.ports import Clock, Searcher
+from apps.core.text.gold import GoldQuestion
 from apps.core.text.names import squeeze
 from apps.core.text.numbers import holds, quantities, values
+from apps.orchestration.claims import MARK
 
 Answer = Callable[[AnswerRequest], Awaitable[AnswerRecord]]
-
-MARK = re.compile(r"\[(\d+)\]")
-# Greetings and attacks have right answers that are neither an answer nor an abstention.
-NOT_ASKING = frozenset({"smalltalk", "refuse"})
-
-
-@dataclass(frozen=True, slots=True)
-class GoldQuestion:
-    """A question, the strings any of which is right, and the ids of its passages."""
-
-    question: str
-    answers: tuple[str, ...] = ()
-    gold: frozenset[str] = frozenset()
-    answerable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +65,6 @@ class _Outcome:
         return any(contains(one.quote, self.gold.answers) for one in self.record.citations)
 
 
-def gold_questions(lines: Iterable[Mapping[str, object]]) -> list[GoldQuestion]:
-    """Read the lines of type `question`; greetings and attacks are left out."""
-    return [
-        GoldQuestion(
-            question=str(line["question"]),
-            answers=tuple(_strings(line.get("answers"))),
-            gold=frozenset(_strings(line.get("gold"))),
-            answerable=line.get("answerable") is not False,
-        )
-        for line in lines
-        if line.get("type") == "question" and line.get("expect") not in NOT_ASKING
-    ]
-
-
 async def evaluate_answers(
     questions: Sequence[GoldQuestion],
     *,
@@ -132,10 +105,6 @@ def unsupported_numbers(record: AnswerRecord) -> int:
     known = values("\n".join(one.quote for one in record.citations))
     said = quantities(MARK.sub(" ", record.answer)) if not record.abstained else []
     return sum(not holds(number, known) for number in said)
-
-
-def _strings(value: object) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 async def _ask(

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from apps.core.domain.models import AnswerRecord, Citation, Hit
+from apps.orchestration.claims import MARK
 from apps.orchestration.node import RunContext
 from apps.orchestration.state import AnswerState, Update
 from apps.orchestration.vetting import holds
-
-MARK = re.compile(r"\[(\d+)\]")
 
 
 async def recollect(state: AnswerState, ctx: RunContext) -> Update | None:

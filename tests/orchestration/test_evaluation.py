@@ -17,12 +17,11 @@ from apps.core.domain.models import (
     Source,
     Usage,
 )
+from apps.core.text.gold import GoldQuestion
 from apps.orchestration.evaluation import (
-    GoldQuestion,
     broken_citations,
     contains,
     evaluate_answers,
-    gold_questions,
     unsupported_numbers,
 )
 
@@ -88,12 +87,12 @@ async def test_the_figures() -> None:
     """Two of three answerable answers are right, one of two abstentions is."""
     gold = frozenset({"p1"})
     questions = [
-        GoldQuestion("요금은?", ("1000원",), gold),
-        GoldQuestion("요금은 얼마?", ("2,000원",), gold),
-        GoldQuestion("보류 요금?", ("1,000원",), gold),
-        GoldQuestion("다른 곳의 요금은?", ("1,000원",), frozenset({"elsewhere"})),
-        GoldQuestion("보류할 것?", answerable=False),
-        GoldQuestion("답하면 안 되는 것?", answerable=False),
+        GoldQuestion("q1", "요금은?", ("1000원",), gold),
+        GoldQuestion("q2", "요금은 얼마?", ("2,000원",), gold),
+        GoldQuestion("q3", "보류 요금?", ("1,000원",), gold),
+        GoldQuestion("q4", "다른 곳의 요금은?", ("1,000원",), frozenset({"elsewhere"})),
+        GoldQuestion("q5", "보류할 것?", answerable=False),
+        GoldQuestion("q6", "답하면 안 되는 것?", answerable=False),
     ]
     report = await evaluate_answers(questions, search=Search(), answer=answer, clock=StepClock())
     assert report.as_json() == {
@@ -150,17 +149,3 @@ def test_unsupported_numbers() -> None:
     assert unsupported_numbers(ANSWERED) == 0
     assert unsupported_numbers(dataclasses.replace(ANSWERED, answer="46곳이다. [1]")) == 1
     assert unsupported_numbers(ABSTAINED) == 0
-
-
-def test_reading_questions() -> None:
-    """Passages and greetings are no questions to be measured."""
-    lines: list[dict[str, object]] = [
-        {"type": "passage", "id": "p1", "title": "", "text": "글"},
-        {"type": "question", "question": "안녕?", "answerable": False, "expect": "smalltalk"},
-        {"type": "question", "question": "요금은?", "answers": ["1,000원"], "gold": ["p1"]},
-        {"type": "question", "question": "날씨는?", "answers": [], "answerable": False},
-    ]
-    assert gold_questions(lines) == [
-        GoldQuestion("요금은?", ("1,000원",), frozenset({"p1"})),
-        GoldQuestion("날씨는?", answerable=False),
-    ]
