@@ -38,7 +38,9 @@ CLEAR = SearchSignals(14.0, 13.0, 1.0, dense_top=0.9, agreement=1.0)
 NOTHING = SearchSignals(lexical_top=0.5, coverage=0.05)
 
 
-def hit(name: str, text: str, *, title: str = "", language: Language = "ko") -> Hit:
+def hit(
+    name: str, text: str, *, title: str = "", language: Language = "ko", score: float = 0.9
+) -> Hit:
     """A found passage that begins at offset 100 of its document."""
     passage = Passage(
         f"{name}:0",
@@ -50,11 +52,11 @@ def hit(name: str, text: str, *, title: str = "", language: Language = "ko") -> 
         language,
         source=Source(title=title or name),
     )
-    return Hit(passage, 0.9)
+    return Hit(passage, score)
 
 
 SEOUL = hit("seoul", "서울의 인구는 2023년 기준 940만 명이다. 서울은 대한민국의 수도이다.")
-BUSAN = hit("busan", "부산의 인구는 330만 명이다. 부산은 바다를 낀 항구 도시이다.")
+BUSAN = hit("busan", "부산의 인구는 330만 명이다. 부산은 바다를 낀 항구 도시이다.", score=0.5)
 BRIDGE = hit(
     "bridge",
     "The old river bridge was opened in 1917. It is 841 metres long and made of steel.",

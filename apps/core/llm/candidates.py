@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import islice
@@ -11,10 +11,12 @@ from operator import attrgetter, mul
 
 from apps.core.domain.models import Hit
 from apps.core.text.answers import Span, fitting, is_typed
-from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems, terms
+from apps.core.text.numbers import ANY_DIGIT
+from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
 from apps.core.text.questions import Question
-from apps.core.text.sentences import split
-from apps.core.text.tokens import stems
+from apps.core.text.sentences import CELL, split
+from apps.core.text.subjects import Said
+from apps.core.text.tokens import normal, stems
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Features:
 class Candidate:
     """Sentence number `place` of passage `hit`, at [start, end) of the passage's own text.
 
-    `spans` are offsets into `text` of what fits the kind of answer.
+    `spans` are offsets into `text` of what fits the kind of answer; `header` is the place of the
+    first row of the table that the sentence is a row of.
     """
 
     hit: int
@@ -60,6 +63,7 @@ class Candidate:
     spans: tuple[Span, ...]
     features: Features
     score: float
+    header: int | None = None
 
 
 WEIGHTS = Features(
@@ -97,13 +101,13 @@ HEADING_REACH = 5
 
 def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     """Every sentence of the hits with its score, in the order of the hits; about 0.1 ms each."""
-    cut = [_cut(hit.passage.text, hit.passage.title) for hit in hits]
-    rarity = Rarity.over(bag for one in cut for bag in one.bags)
+    parts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
+    rarity = Rarity.over(bag for one in parts for bag in one.bags)
     words = frozenset(stems(question.content))
     asked = _Asked(question, words, rarity.wanted(of_stems(words)))
     best = max((hit.score for hit in hits), default=0.0)
     found: list[Candidate] = []
-    for number, (hit, one) in enumerate(zip(hits, cut, strict=True)):
+    for number, (hit, one) in enumerate(zip(hits, parts, strict=True)):
         standing = hit.score / best if best > 0 else 1.0
         found.extend(_of_passage(asked, number, one, standing))
     return found
@@ -115,35 +119,61 @@ def is_heading(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class Cut:
     """A passage cut into sentences, and the terms of each."""
 
     spans: list[Span]
     texts: list[str]
     words: list[frozenset[str]]
     bags: list[Terms]
+    heading: str
+    heading_words: frozenset[str]
     title: Terms
+
+    def said(self, places: Iterable[int] | None = None) -> Said:
+        """The title and the sentences at `places`, or all of them."""
+        wanted = range(len(self.texts)) if places is None else list(places)
+        words = self.heading_words.union(*(self.words[at] for at in wanted))
+        return Said(words, normal("\n".join([self.heading, *(self.texts[at] for at in wanted)])))
 
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
         heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
         beside = range(max(0, place - 1), min(len(self.bags), place + 2))
-        near = [*beside, *islice(heads, 1)]
+        header = self.header(place)
+        near = [*beside, *islice(heads, 1), *([] if header is None else [header])]
         return frozenset[str]().union(*(self.bags[at] for at in near))
+
+    def header(self, place: int) -> int | None:
+        """Where the row at `place` has its table's first row; itself, if it is that row.
+
+        None outside a table, and in one of two rows with numbers, which needs no header.
+        """
+        if CELL not in self.texts[place]:
+            return None
+        first = last = place
+        while first > 0 and CELL in self.texts[first - 1]:
+            first -= 1
+        while last + 1 < len(self.texts) and CELL in self.texts[last + 1]:
+            last += 1
+        return first if last > first + 1 or not ANY_DIGIT.search(self.texts[first]) else None
 
     def _is_title(self, at: int) -> bool:
         text = self.texts[at]
         return len(text) < TITLE_CHARS and is_heading(text) and ITEM.match(text) is None
 
 
-# The same passages are found again and again; about 20 kB each.
+# About 20 kB each.
 @lru_cache(maxsize=512)
-def _cut(text: str, title: str) -> _Cut:
+def cut(text: str, title: str) -> Cut:
+    """A passage in its sentences; kept, as the same passages are found again and again."""
     spans = split(text)
     texts = [text[start:end] for start, end in spans]
     words = [frozenset(stems(one)) for one in texts]
-    return _Cut(spans, texts, words, [of_stems(one) for one in words], terms(title))
+    heading = frozenset(stems(title))
+    bags = [of_stems(one) for one in words]
+    return Cut(spans, texts, words, bags, title, heading, of_stems(heading))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +183,22 @@ class _Asked:
     wanted: Wanted
 
 
-def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Iterator[Candidate]:
-    for place, (start, end) in enumerate(cut.spans):
-        text, bag = cut.texts[place], cut.bags[place]
+def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> Iterator[Candidate]:
+    for place, (start, end) in enumerate(passage.spans):
+        text, bag = passage.texts[place], passage.bags[place]
         if LABEL.fullmatch(text):
             continue
-        said = bag | cut.title
+        said = bag | passage.title
         own = asked.wanted.recall(said)
-        near = asked.wanted.recall(said | cut.around(place))
-        spans = tuple(fitting(asked.question, text))
+        near = asked.wanted.recall(said | passage.around(place))
+        header = passage.header(place)
+        spans = () if header == place else tuple(fitting(asked.question, text))
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0
         features = Features(
             own=own,
             around=near - own,
-            words=len(asked.words & cut.words[place]) / len(asked.words or "-"),
+            words=len(asked.words & passage.words[place]) / len(asked.words or "-"),
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),
@@ -176,4 +207,4 @@ def _of_passage(asked: _Asked, number: int, cut: _Cut, standing: float) -> Itera
             asks=float(ASKS.search(text) is not None),
         )
         score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))
-        yield Candidate(number, place, start, end, text, spans, features, score)
+        yield Candidate(number, place, start, end, text, spans, features, score, header)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, sentences
-from apps.core.text.names import foreign_names, names
-from apps.core.text.numbers import quantities, values
+from apps.core.llm.evidence import Evidence, weigh
+from apps.core.text.answers import WEEKDAY
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question, analyse
 
@@ -42,10 +42,8 @@ class Draft:
 
     short_answer: a part of the first sentence that fits the kind of answer, when one stands out.
     support: 0..1, weighted share of the question's terms in the best sentence and its neighbours.
-    fits: whether the best sentence holds something of the wanted kind; None when the kind
-        cannot be told by form.
     terms: how many terms the question has.
-    missing: 0..1, share of the question's numbers and names that no passage holds.
+    evidence: what else speaks for or against the answer.
     foreign: whether the best sentence is in another language than the caller's.
     """
 
@@ -54,8 +52,7 @@ class Draft:
     short_answer: str | None
     support: float
     terms: int
-    missing: float
-    fits: bool | None
+    evidence: Evidence
     foreign: bool
 
 
@@ -79,7 +76,8 @@ LEANS_BACK = re.compile(
     re.IGNORECASE,
 )
 ANNOUNCES = re.compile(
-    r"(?:[:：]|다음과 같(?:다|습니다)\.?|as follows\.?)\s*$|^#+\s", re.IGNORECASE
+    r"(?:[:：]|다음과 같(?:다|습니다)\.?|말씀드리겠습니다\.?|as follows\.?)\s*$|^#+\s",
+    re.IGNORECASE,
 )
 HEADING_CHARS = 25
 SOURCE_MARK = re.compile(r"\[(\d+)\]")
@@ -102,7 +100,7 @@ def extract(
     found = sentences(asked, hits)
     ranked = _unrepeated(sorted(found, key=lambda one: -one.score))
     if not ranked:
-        return Draft((), asked.answer_type, None, 0.0, 0, 0.0, None, False)
+        return Draft((), asked.answer_type, None, 0.0, 0, Evidence(), False)
     best, shares = ranked[0], _softmax([one.score for one in ranked])
     foreign = hits[best.hit].passage.language != language
     chosen = _chosen(ranked, shares, mode, most=LONGEST if foreign else MOST[mode])
@@ -116,8 +114,7 @@ def extract(
         asked.answer_type,
         short,
         *_support(asked, best, found, title=hits[best.hit].passage.title),
-        0.0 if foreign else _missing(question, hits),
-        None if best.features.typed == 0 else best.features.typed > 0,
+        weigh(asked, hits, chosen, best=best),
         foreign,
     )
 
@@ -152,19 +149,6 @@ def _support(
     near = (one.text for one in found if one.hit == best.hit and abs(one.place - best.place) <= 1)
     held = core & terms("\n".join([title, *near]))
     return max(full, len(held) / max(1, len(core))), len(core)
-
-
-def _missing(question: str, hits: Sequence[Hit]) -> float:
-    """A question about 2034 is not answered by passages that never speak of 2034."""
-    numbers, latin = quantities(question), names(question)
-    if not numbers and not latin:
-        return 0.0
-    text = "\n".join(f"{hit.passage.title}\n{hit.passage.text}" for hit in hits)
-    absent = len(foreign_names(question, text)) if latin else 0
-    if numbers:
-        known = {value for value, _ in values(text)}
-        absent += sum(number.value not in known for number in numbers)
-    return absent / (len(numbers) + len(latin))
 
 
 def _unrepeated(ranked: Iterable[Candidate]) -> list[Candidate]:
@@ -204,20 +188,25 @@ def _says_the_same(one: Candidate, other: Candidate) -> bool:
 
 
 def _with_neighbours(chosen: list[Candidate], found: Sequence[Candidate]) -> list[Candidate]:
-    """Add what the best sentence leans on, and what a heading or "as follows:" announces."""
+    """Add what the best sentence leans on or is a row of, and what a heading announces."""
     by_place = {(one.hit, one.place): one for one in found}
     wanted = list(chosen)
     best = chosen[0]
     if LEANS_BACK.match(best.text):
         wanted.append(by_place.get((best.hit, best.place - 1), best))
+    if best.header is not None:
+        wanted.append(by_place.get((best.hit, best.header), best))
     for one in chosen:
-        if ANNOUNCES.search(one.text) or one.features.asks or _is_title(one):
+        if _announces(one):
             wanted += [by_place.get((one.hit, one.place + step), one) for step in (1, 2)]
     return list(dict.fromkeys(wanted))[:LONGEST]
 
 
-def _is_title(one: Candidate) -> bool:
-    return bool(one.features.short) and len(one.text) < HEADING_CHARS
+def _announces(one: Candidate) -> bool:
+    """A heading, a question, the first row of a table, or a sentence that says so."""
+    title = one.features.short and len(one.text) < HEADING_CHARS
+    heads = one.header == one.place
+    return bool(heads or title or one.features.asks or ANNOUNCES.search(one.text))
 
 
 def _in_reading_order(chosen: Sequence[Candidate], first: Candidate | None) -> list[Candidate]:
@@ -231,4 +220,6 @@ def _short_answer(asked: Question, best: Candidate, share: float) -> str | None:
     if asked.answer_type not in SHORT_ANSWER_TYPES or share < SHORT_ANSWER_SHARE:
         return None
     fitting = {" ".join(best.text[start:end].split()) for start, end in best.spans}
-    return fitting.pop() if len(fitting) == 1 else None
+    short = fitting.pop() if len(fitting) == 1 else None
+    # "Monday" alone is not "the second Monday of the month".
+    return None if short is None or WEEKDAY.fullmatch(short) else short

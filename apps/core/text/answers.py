@@ -10,11 +10,22 @@ from apps.core.text.questions import AnswerType, Question
 Span = tuple[int, int]
 
 TIME_UNITS = frozenset({"year", "month", "day", "decade", "century", "clock", "quarter"})
+# "공고 제2025-87호" is the name of a notice and no date.
+DOCUMENT_NUMBER = re.compile(r"제\s?\d+(?:-\d+)?\s?호|\b[Nn]o\.\s?\d+(?:-\d+)?")
 PLAIN_YEAR = re.compile(r"1\d{3}|20\d\d")
 TIME_WORDS = re.compile(
     r"\b(?:19|20)\d\ds?\b|\b(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b"
     r"|[월화수목금토일]요일|(?:오전|오후|새벽|저녁)\s?\d|세기|시대|연간|\bcentury\b|\bera\b",
     re.IGNORECASE,
+)
+# "몇 시" asks for none of the dates above.
+CLOCK = re.compile(
+    r"(?<!\d)(?:[01]?\d|2[0-4]):[0-5]\d(?!\d)|(?:오전|오후|새벽|저녁|밤|낮)\s?\d{1,2}시|\d{1,2}시(?!간)"
+    r"|정오|자정|\b\d{1,2}\s?(?:[ap]\.?m\b\.?|o'clock)|\bnoon\b|\bmidnight\b",
+    re.IGNORECASE,
+)
+WEEKDAY = re.compile(
+    r"[월화수목금토일]요일|(?:mon|tues|wednes|thurs|fri|satur|sun)days?", re.IGNORECASE
 )
 NUMBER_WORDS = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty"
@@ -75,6 +86,8 @@ def is_typed(kind: AnswerType) -> bool:
 
 def _spans(question: Question, sentence: str) -> list[Span]:
     kind = question.answer_type
+    if question.units == ("clock",):
+        return [match.span() for match in CLOCK.finditer(sentence)]
     if kind == "time":
         return times(sentence)
     if kind == "number":
@@ -97,8 +110,9 @@ def _is_name(match: re.Match[str]) -> bool:
 
 def times(sentence: str) -> list[Span]:
     """Dates and periods; neighbouring parts of one date are one span."""
-    spans = [(one.start, one.end) for one in quantities(sentence) if _is_time(one)]
-    spans += [match.span() for match in TIME_WORDS.finditer(sentence)]
+    flat = DOCUMENT_NUMBER.sub(lambda match: "_" * len(match.group()), sentence)
+    spans = [(one.start, one.end) for one in quantities(flat) if _is_time(one)]
+    spans += [match.span() for match in TIME_WORDS.finditer(flat)]
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and not sentence[merged[-1][1] : start].strip(" ,.-/년월일의of~～"):

@@ -26,7 +26,8 @@ class Question:
 
     content: the question without its question words.
     core: `content` without words such as "개념" or "meaning" that a definition need not repeat.
-    units: canonical units (see `numbers`) that a number must carry; empty admits any.
+    units: canonical units (see `numbers`) that a number must carry, or "clock" for the time of
+        day; empty admits any.
     """
 
     text: str
@@ -103,6 +104,9 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
     ),
     (r"^\s*\S+(?:\s\S+)?(?:은|는|이|가)\s*(?:무엇|뭐|뭔)\S*\s*[?？]*$", "definition"),
 )
+ASKS_CLOCK = re.compile(
+    r"몇\s*시(?![가-힣]*간)|\b(?:at )?what time\b|\bwhat (?:are|is) .*\bhours\b", re.IGNORECASE
+)
 KOREAN_YES_NO = re.compile(
     r"(?:나요?|까요?|가요?|니|냐|죠|지요?|어요?|돼요?|되요?|줘|수\s*있\S*)\s*[?？]*$"
 )
@@ -167,12 +171,13 @@ ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"how many (?:minutes?)", ("minute",)),
 )
 KOREAN_QUESTION_WORDS = re.compile(
-    r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|누구\S*|누가|누굴|언제\S*|어디\S*|왜|얼마\S*"
+    r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|어땠\S*|누구\S*|누가|누굴|언제\S*|며칠\S*|어디\S*|왜|얼마\S*"
     r"|몇\s*\S+|어떻게|어떡\S*|알려\s*(?:줘|주)\S*|설명해?\S*|말해\S*|궁금\S*"
     r"|(?<=[은는이가] )인가요?|입니까|이름은|무엇|[?？]"
 )
 ENGLISH_QUESTION_WORDS = re.compile(
-    r"\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
+    r"\bwhat time\b"
+    r"|\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
     r"|the|a|an|of|in|on|at|to|for|by|from|with|and|or|as|that|this|it|its|their|his|her|i|my|me|you"
     r"|your|can|could|would|will|should|has|have|had|there|name|please|tell|about|give)\b|[?]",
     re.IGNORECASE,
@@ -182,6 +187,7 @@ KOREAN_ASKING_END = re.compile(
     r"(?<=[가-힣])(?:(?:하|되)?(?:였|었|았|했|됐|겠)?(?:나요|는가요|은가요|가요|는가|은가|던가|까요|까|습니까"
     r"|나|냐|니|죠|지요|어요|아요)|(?:하|되)?려면|했어|됐어|해요?|돼요?)(?=\s*[?？.!~]*\s*$)"
 )
+MASKED = re.compile(r"\S*\*{2,}\S*")
 META_WORDS = re.compile(
     r"(?:주요|핵심|기본)?\s*(?:개념|정의|의미|뜻|특징|설명|차이점?|방법|종류|이유)\S*|\b(?:main|key|basic)\b"
     r"|\b(?:concepts?|definitions?|meaning|mean|means|overview|explain|difference|between|way)\b",
@@ -191,7 +197,11 @@ ONE_WORD = 2
 
 
 def analyse(text: str) -> Question:
-    """Read the kind of answer off the question's words; the first matching rule decides."""
+    """Read the kind of answer off the question's words; the first matching rule decides.
+
+    What was masked ("01**-****-****") says nothing and is left out.
+    """
+    text = _without(MASKED, text)
     content = _content(text)
     kind, units = _kind(text)
     return Question(text, content, _without(META_WORDS, content), kind, units)
@@ -209,6 +219,8 @@ def _without(pattern: re.Pattern[str], text: str) -> str:
 
 def _kind(text: str) -> tuple[AnswerType, tuple[str, ...]]:
     counted = _counted(text)
+    if ASKS_CLOCK.search(text):
+        return "time", ("clock",)
     for pattern, kind in KOREAN_TYPES:
         if re.search(pattern, text):
             return kind, ()

@@ -22,6 +22,8 @@ LIST_MARK = re.compile(
 # (pages of PDF files), so its newline is a space; a shorter one is a heading or a list item.
 WRAPPED_CHARS = 40
 LONGEST_CHARS = 1_000
+# Between the cells of a row of a table, which is never wrapped.
+CELL = " | "
 
 
 def split(text: str) -> list[tuple[int, int]]:
@@ -105,6 +107,6 @@ def _breaks_line(text: str, newline: int) -> bool:
     line = text[line_start:newline].rstrip()
     following_end = text.find("\n", newline + 1)
     following = text[newline + 1 : following_end if following_end >= 0 else len(text)]
-    if len(line) < WRAPPED_CHARS or not following.strip():
+    if len(line) < WRAPPED_CHARS or not following.strip() or CELL in line or CELL in following:
         return True
     return LIST_MARK.match(following) is not None

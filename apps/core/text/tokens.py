@@ -35,7 +35,7 @@ def bigrams(text: str) -> list[str]:
     A CJK run of one character stands for itself. Lower case, Unicode NFKC.
     """
     terms: list[str] = []
-    for match in RUN.finditer(_normal(text)):
+    for match in RUN.finditer(normal(text)):
         run = match.group(1)
         if run is None:
             terms.append(match.group())
@@ -53,7 +53,7 @@ def stems(text: str) -> list[str]:
     vanishes. Lower case, Unicode NFKC.
     """
     found = []
-    for match in WORD.finditer(_normal(text)):
+    for match in WORD.finditer(normal(text)):
         word = match.group()
         joined = match.start() > 0 and match.string[match.start() - 1].isalnum()
         if joined and word in PARTICLES:
@@ -70,7 +70,8 @@ def stem(word: str) -> str:
     return _korean(word) if HANGUL_TAIL.search(word) else word
 
 
-def _normal(text: str) -> str:
+def normal(text: str) -> str:
+    """Lower case, Unicode NFKC."""
     return unicodedata.normalize("NFKC", text).lower()
 
 

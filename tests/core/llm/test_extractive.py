@@ -126,7 +126,40 @@ def test_support_counts_the_core_of_the_question() -> None:
 )
 def test_numbers_and_names_that_no_passage_holds(question: str, missing: float) -> None:
     """The share of them is told, for the decision to abstain."""
-    assert extract(question, [hit(BIKE)], language="ko").missing == missing
+    assert extract(question, [hit(BIKE)], language="ko").evidence.missing == missing
+
+
+HOURS = "여는 시간\n\n공간 | 평일 | 주말\n열람실 | 07:00~23:00 | 08:00~20:00\n서고 | 1월부터 | 쉼"
+FEES = "구분 | 최초 30분 | 하루 최대\n1급지 | 1,000원 | 12,000원\n2급지 | 500원 | 7,000원"
+
+
+def test_a_time_of_day_is_no_date() -> None:
+    """ "몇 시" wants hours, not the month of another row."""
+    draft = extract("도서관은 몇 시에 문을 여나요?", [hit(HOURS, title="도서관")], language="ko")
+    assert any("07:00" in text for text in texts(draft))
+    assert draft.evidence.valueless == 0.0
+
+
+def test_a_row_comes_with_the_first_row_of_its_table() -> None:
+    """The column names say what the numbers mean, and never answer alone."""
+    draft = extract("2급지는 하루 최대 얼마인가요?", [hit(FEES)], language="ko")
+    assert texts(draft)[0].startswith("구분")
+    assert any(text.startswith("2급지") for text in texts(draft))
+
+
+def test_the_name_of_a_notice_is_no_date() -> None:
+    """ "제2025-87호" does not say when."""
+    text = "한빛시 축제 공고 제2025-87호\n축제는 4월 4일부터 사흘 동안 열린다."
+    assert texts(extract("축제는 언제 열리나요?", [hit(text)], language="ko"))[0].startswith(
+        "축제는"
+    )
+
+
+def test_a_weekday_alone_is_no_short_answer() -> None:
+    """ "Monday" would hide that it is the second one of the month."""
+    text = "The library is closed on the second Monday of each month."
+    draft = extract("When is the library closed?", [hit(text, language="en")], language="en")
+    assert draft.short_answer is None
 
 
 @pytest.mark.parametrize(

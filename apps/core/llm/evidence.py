@@ -1,0 +1,88 @@
+"""What speaks for an extracted answer being one, for the decision to abstain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.core.domain.models import Hit
+from apps.core.llm.candidates import Candidate, Cut, cut
+from apps.core.text.names import foreign_names, names
+from apps.core.text.numbers import quantities, values
+from apps.core.text.questions import Question
+from apps.core.text.subjects import Said, subjects
+
+# Whether a sentence holds a date or a number can be seen; a name or a reason is guessed.
+VALUES = frozenset({"time", "number"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Signs for or against; shares are 0..1, and none needs more than the hits.
+
+    there: mean share of the question's subjects that the best sentence's passage speaks of.
+    quoted: ln(1 + how many subjects the quoted sentences speak of): half of a long question says
+        more than half of a short one.
+    rival: score of the best passage of a second document as a share of the first one's.
+    best: score of the best sentence.
+    missing: share of the question's numbers and names that no passage holds.
+    valueless: 1 when a date or a number is asked for and no quoted sentence holds one.
+    """
+
+    there: float = 0.0
+    quoted: float = 0.0
+    rival: float = 0.0
+    best: float = 0.0
+    missing: float = 0.0
+    valueless: float = 0.0
+
+
+def weigh(
+    asked: Question, hits: Sequence[Hit], chosen: Sequence[Candidate], *, best: Candidate
+) -> Evidence:
+    """Look for the question's subjects in what was found; about 0.2 ms for five hits.
+
+    Args:
+        asked: the question.
+        hits: passages, best first.
+        chosen: the sentences that are going to be quoted.
+        best: the best sentence, which may stand anywhere among `chosen`.
+    """
+    wanted = subjects(asked)
+    cuts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
+    there = cuts[best.hit].said()
+    return Evidence(
+        there=sum(map(there.holds, wanted)) / len(wanted) if wanted else 1.0,
+        quoted=math.log1p(sum(map(_quoted(cuts, chosen).holds, wanted))),
+        rival=_rival(hits),
+        best=best.score,
+        missing=_missing(asked.text, hits),
+        valueless=float(asked.answer_type in VALUES and not any(one.spans for one in chosen)),
+    )
+
+
+def _rival(hits: Sequence[Hit]) -> float:
+    """Two chunks of one document support each other and are no rivals."""
+    first = hits[0]
+    others = (hit.score for hit in hits if hit.passage.doc_id != first.passage.doc_id)
+    return next(others, 0.0) / first.score if first.score > 0 else 0.0
+
+
+def _quoted(cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> Said:
+    said = [cuts[one.hit].said([one.place]) for one in chosen]
+    words = frozenset[str]().union(*(one.words for one in said))
+    return Said(words, "\n".join(one.flat for one in said))
+
+
+def _missing(question: str, hits: Sequence[Hit]) -> float:
+    """A question about 2034 is not answered by passages that never speak of 2034."""
+    numbers, latin = quantities(question), names(question)
+    if not numbers and not latin:
+        return 0.0
+    text = "\n".join(f"{hit.passage.title}\n{hit.passage.text}" for hit in hits)
+    absent = len(foreign_names(question, text)) if latin else 0
+    if numbers:
+        known = {value for value, _ in values(text)}
+        absent += sum(number.value not in known for number in numbers)
+    return absent / (len(numbers) + len(latin))

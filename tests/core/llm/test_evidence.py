@@ -1,0 +1,55 @@
+"""The signs for and against an answer say what they are said to say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from apps.core.domain.models import Hit, Passage
+from apps.core.llm.evidence import Evidence
+from apps.core.llm.extractive import extract
+
+WASTE = "대형 폐기물은 신고하고 내놓는다. 책상은 5,000원이다. 매트리스는 10,000원이다."
+
+
+def hit(text: str, *, score: float = 1.0, doc_id: str = "d") -> Hit:
+    return Hit(Passage(text[:4], doc_id, "", text, 0, len(text), "ko"), score)
+
+
+def evidence(question: str, *hits: Hit) -> Evidence:
+    return extract(question, hits, language="ko").evidence
+
+
+def test_subjects_of_the_passage() -> None:
+    """A compound noun may stand in its parts; what is nowhere counts against the passage."""
+    assert evidence("대형폐기물은 얼마인가요?", hit(WASTE)).there == 1.0
+    assert evidence("여권은 얼마인가요?", hit(WASTE)).there == 0.0
+    assert evidence("대형폐기물 여권은 얼마인가요?", hit(WASTE)).there == 0.5
+
+
+def test_subjects_of_the_quotes() -> None:
+    """Only what is going to be quoted counts, on a scale that flattens."""
+    assert evidence("매트리스는 얼마인가요?", hit(WASTE)).quoted == pytest.approx(math.log(2))
+
+
+def test_the_second_document_is_a_rival() -> None:
+    """A lead of the first document is a good sign; a chunk of its own is no rival."""
+    same = hit("책상을 판다.", score=0.9)
+    assert evidence("책상은 얼마?", hit(WASTE), same).rival == 0.0
+    found = evidence("책상은 얼마?", hit(WASTE), same, hit("책상을 산다.", score=0.4, doc_id="e"))
+    assert found.rival == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("question", "valueless"),
+    [("책상은 얼마인가요?", 0.0), ("폐기물은 언제 신고하나요?", 1.0), ("책상을 왜 버리나요?", 0.0)],
+)
+def test_a_value_that_is_asked_for_must_be_there(question: str, valueless: float) -> None:
+    """No date among the quotes answers no "when"; a reason cannot be seen."""
+    assert evidence(question, hit(WASTE)).valueless == valueless
+
+
+def test_masked_numbers_are_not_missed() -> None:
+    """A telephone number of the caller need not stand in a passage."""
+    assert evidence("01**-****-**** 번호인데 책상은 얼마?", hit(WASTE)).missing == 0.0

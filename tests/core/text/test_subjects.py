@@ -1,0 +1,47 @@
+"""Subjects are the words that an answer's surroundings should hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.core.text.questions import analyse
+from apps.core.text.subjects import Said, subjects
+from apps.core.text.tokens import normal, stems
+
+
+def said(text: str) -> Said:
+    return Said(frozenset(stems(text)), normal(text))
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("대형폐기물 수수료는 얼마인가요?", ("대형폐기물", "수수료")),
+        ("키를 어느 헤더에 넣나요?", ("헤더",)),
+        ("그로 인한 경제적 효과에 대해 설명해 주세요.", ("경제적", "효과")),
+        ("Which company made the trains?", ("company", "made", "train")),
+        ("왜?", ()),
+    ],
+)
+def test_subjects(question: str, found: tuple[str, ...]) -> None:
+    """Particles, question words, fillers and nouns of one syllable are left out."""
+    assert subjects(analyse(question)) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "share"),
+    [
+        ("수수료", "수수료를 낸다", 1.0),
+        ("대형폐기물", "대형 폐기물을 신고한다", 1.0),
+        ("대형폐기물", "생활 폐기물을 신고한다", 0.5),
+        ("설계한", "건축가가 설계했다", 0.8),
+        ("만들었어", "이것을 만든다", 0.0),
+        ("수영장", "도서관", 0.0),
+        ("train", "Trains run daily", 1.0),
+        ("rag", "dragging", 0.0),
+        ("65조", "제65조", 1.0),
+    ],
+)
+def test_holds(word: str, text: str, share: float) -> None:
+    """Latin words and numbers must stand there; Korean ones may be inflected or in parts."""
+    assert said(text).holds(word) == pytest.approx(share, abs=0.01)
