@@ -69,6 +69,15 @@ def _only(questions: Path, part: str, directory: Path) -> Path:
     return chosen
 
 
+def sample() -> None:
+    """Answer the questions of our own sample corpus."""
+    with tempfile.TemporaryDirectory(prefix="dtrag-sample-") as made:
+        file = str(Path(made) / "sample.jsonl")
+        run("python", "-m", "bench.sample_set", file)
+        files = ["--passages", file, "--questions", file, "--embedder", "none"]
+        run("python", "-m", "apps.cli.main", "eval", "answers", *files, "--json")
+
+
 def main() -> None:
     """Run everything; takes about a quarter of an hour on two cores, vectors not counted."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,8 +95,21 @@ def main() -> None:
     if given.only in (None, "quality"):
         _quality(given.data, given.vectors)
     if given.only in (None, "answers"):
-        for name in ANSWERED:
-            evaluate("answers", given.data, name, "--embedder", "none")
+        _answers(given.data, given.vectors)
+
+
+def _answers(data: Path, vectors: Path | None) -> None:
+    for name in ANSWERED:
+        evaluate("answers", data, name, "--embedder", "none")
+    sample()
+    files = [data / f"{SETS[name][1]}.jsonl" for name in ANSWERED]
+    if not all(file.exists() for file in files):
+        return
+    run("python", "-m", "bench.faithfulness", *map(str, files))
+    run("python", "-m", "bench.abstention", "--data", str(data))
+    if vectors is not None:
+        more = ("--embedder", "e5", "--vectors", str(vectors))
+        run("python", "-m", "bench.abstention", "--data", str(data), *more)
 
 
 def _quality(data: Path, vectors: Path | None) -> None:

@@ -8,15 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.core.domain.models import SearchSignals
+from apps.core.domain.models import Language, SearchSignals
 from apps.core.llm.evidence import Evidence
 from apps.core.llm.extractive import Draft, DraftSentence, Support
-from apps.orchestration.abstention import decide
+from apps.orchestration.abstention import Abstention
+from apps.orchestration.abstention import decide as decide_in
 
 SENTENCE = DraftSentence("요금은 1,000원이다.", (Support(0, 0, 12),))
 GOOD = Evidence(there=1.0, quoted=1.4, rival=0.5, best=14.0)
 POOR = Evidence(there=0.3, quoted=0.5, rival=0.95, best=7.0)
 LEXICAL = SearchSignals()
+
+
+def decide(signals: SearchSignals, found: Draft, language: Language = "ko") -> Abstention:
+    return decide_in(signals, found, language=language)
 
 
 def draft(
@@ -25,18 +30,20 @@ def draft(
     return Draft((SENTENCE,), "number", None, support, terms, evidence, foreign)
 
 
+@pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("dense", [None, 0.5])
-def test_strong_evidence_answers(dense: float | None) -> None:
+def test_strong_evidence_answers(dense: float | None, language: Language) -> None:
     """All of the question is found in one place."""
-    verdict = decide(SearchSignals(dense_top=dense), draft(GOOD))
+    verdict = decide(SearchSignals(dense_top=dense), draft(GOOD), language)
     assert not verdict.abstain
     assert verdict.confidence > 0.5
 
 
+@pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("dense", [None, 0.25])
-def test_weak_evidence_abstains(dense: float | None) -> None:
+def test_weak_evidence_abstains(dense: float | None, language: Language) -> None:
     """A few common words are found here and there."""
-    assert decide(SearchSignals(dense_top=dense), draft(POOR)).abstain
+    assert decide(SearchSignals(dense_top=dense), draft(POOR), language).abstain
 
 
 @pytest.mark.parametrize("sign", ["rival", "missing", "valueless"])

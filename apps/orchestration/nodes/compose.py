@@ -29,8 +29,8 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     extracted = await asyncio.to_thread(
         extract, state["question_masked"], hits, language=state["language"], mode=state["mode"]
     )
-    verdict = decide(state["signals"], extracted)
-    if not ctx.models or verdict.confidence < HOPELESS_SHARE * THRESHOLD:
+    verdict = decide(state["signals"], extracted, language=state["language"])
+    if not ctx.models or verdict.confidence < HOPELESS_SHARE * THRESHOLD[state["language"]]:
         return _quoted(state, extracted, verdict)
     writing = Writing(state, ctx)
     written = await writing.by_models()
