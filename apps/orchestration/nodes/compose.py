@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from apps.core.llm.extractive import Draft, extract, render
-from apps.orchestration.abstention import THRESHOLD, Abstention, decide
+from apps.orchestration.abstention import Abstention, decide
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.prompts import message
 from apps.orchestration.recollection import recollect
@@ -30,7 +30,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
         extract, state["question_masked"], hits, language=state["language"], mode=state["mode"]
     )
     verdict = decide(state["signals"], extracted, language=state["language"])
-    if not ctx.models or verdict.confidence < HOPELESS_SHARE * THRESHOLD[state["language"]]:
+    if not ctx.models or verdict.confidence < HOPELESS_SHARE * verdict.threshold:
         return _quoted(state, extracted, verdict)
     writing = Writing(state, ctx)
     written = await writing.by_models()
