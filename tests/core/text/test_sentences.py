@@ -64,3 +64,13 @@ def test_a_very_long_wrapped_text_is_cut_at_a_line() -> None:
     spans = sentences.split(text)
     assert len(spans) > 1
     assert all(end - start <= sentences.LONGEST_CHARS for start, end in spans)
+
+
+def test_the_rows_of_a_table_are_never_one_sentence() -> None:
+    """A long row is not taken for a line that a layout program wrapped."""
+    rows = [
+        "403 | the key lacks the scope | ask an administrator for the scope",
+        "504 | deadline passed",
+    ]
+    text = "\n".join(rows)
+    assert [text[start:end] for start, end in sentences.split(text)] == rows
