@@ -16,9 +16,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from apps.core import settings as settings_module
 from apps.core.settings import Settings
+
+# No test is judged by how long it took; a busy machine would fail it.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
