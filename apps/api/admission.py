@@ -1,4 +1,4 @@
-"""What stands before every guarded route: who, may they, and how often."""
+"""What stands before every guarded route: who, may they, how often, and by the newest flags."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Admission:
         exchange, services = exchange_of(request.scope), services_of(request)
         if self.scope == METRICS and services.settings.METRICS_PUBLIC:
             return
+        await services.flags.fresh()
         presented = credential(request.headers)
         if presented is None:
             exchange.caller = self._keyless(request, services)

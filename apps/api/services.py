@@ -14,6 +14,7 @@ from apps.api.runs import Runs
 from apps.api.store_ports import Stores
 from apps.core.domain.ports import Clock, Searcher
 from apps.core.errors import DtRagError
+from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class Services:
     """Everything that a route may use.
 
     searcher, index: the same open index version; there from the first request on.
+    flags: decided by the environment and the host's files until SQL is there.
     stores: SQL, a second later; intake and answerer after it.
     """
 
@@ -83,6 +85,7 @@ class Services:
     limiter: Limiter
     runs: Runs
     usage: Usage
+    flags: FlagStore
     stores: Part[Stores]
     intake: Part[Intake]
     answerer: Part[Answerer]

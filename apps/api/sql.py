@@ -28,7 +28,7 @@ class Sql:
 
     def __init__(self, settings: Settings, clock: Clock, storage: Storage, watch: Watch) -> None:
         self.storage = storage
-        self._watch = watch
+        self.watch = watch
         self._clock = clock
         self._pepper = service_secret(settings)
         ring = KeyRing(storage.reading, watch, self._pepper)
@@ -61,7 +61,7 @@ class Sql:
 
     async def close(self) -> None:
         """Write what is waiting, then let go."""
-        await self._watch.close()
+        await self.watch.close()
         await self.storage.close()
 
     async def ping(self) -> None:
@@ -87,13 +87,13 @@ class Sql:
 
     def generation(self) -> int:
         """Grows with every clear of the cache, in any worker."""
-        return self._watch.version(CACHE_TOPIC)
+        return self.watch.version(CACHE_TOPIC)
 
     async def bump_cache(self) -> None:
         """Tell every worker that the cache was cleared."""
         async with self.storage.session() as s:
             await changes.bump(s, CACHE_TOPIC)
-        await self._watch.refresh()
+        await self.watch.refresh()
 
     async def count_use(self, uses: Mapping[str, int]) -> None:
         """Add requests to their keys."""

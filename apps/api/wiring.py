@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,8 @@ from apps.api.services import Part, Services
 from apps.api.usage import UsageCounter
 from apps.core import wiring
 from apps.core.domain.ports import Embedder
-from apps.core.errors import DtRagError, SystemFailure
+from apps.core.errors import DtRagError, StorageDown, SystemFailure
+from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,12 +44,41 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
     wiring.configure_logs(settings)
     async with AsyncExitStack() as closing:
         loader = Loader(settings, closing)
+        closing.enter_context(reloading_on_hangup(loader.flags))
         loading = asyncio.create_task(loader.run())
         try:
             yield loader.services
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
+
+
+@contextmanager
+def reloading_on_hangup(flags: FlagStore) -> Iterator[None]:
+    """Let SIGHUP to this process read the flags anew, where signals can be caught."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            log.info("flags.reloaded", version=await flags.reload(), by="SIGHUP")
+        except StorageDown as error:
+            log.warning("flags.not_reloaded", error=error.detail, by="SIGHUP")
+
+    def hung_up() -> None:
+        task = loop.create_task(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    try:
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+    except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 class Loader:
@@ -61,6 +92,7 @@ class Loader:
         self.generations = Generations()
         self.indexed = asyncio.Event()
         self.usage = UsageCounter()
+        self.flags = FlagStore(settings, clock=clock)
         self.embedder: Embedder | None = wiring.open_embedder(settings)
         searching = wiring.open_search(settings, embedder=self.embedder)
         self.search = SharedSearch(searching, self.generations.newest)
@@ -77,6 +109,7 @@ class Loader:
             limiter=Limiter(clock),
             runs=Runs(clock),
             usage=self.usage,
+            flags=self.flags,
             stores=Part("database"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
@@ -87,6 +120,7 @@ class Loader:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_index())
             group.create_task(self._warm_embedder())
+            group.create_task(kept_going("flags", self.flags.run))
             group.create_task(self._load(group))
 
     async def _load(self, group: asyncio.TaskGroup) -> None:
@@ -117,6 +151,9 @@ class Loader:
         self.closing.push_async_callback(sql.close)
         self.generations.source = sql.generation
         self.caches.shared(sql.bump_cache)
+        self.flags.attach(sql.storage, sql.watch)
+        self.closing.push_async_callback(self.flags.detach)
+        await self.flags.load()
         return sql
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
@@ -138,6 +175,7 @@ class Loader:
             cache=self.caches.cache,
             record=sql.record,
             clock=self.clock,
+            flags=self.flags,
         )
         # A new installation has no index for a moment; an early question waits for it too.
         await self.indexed.wait()

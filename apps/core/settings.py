@@ -9,7 +9,6 @@ stops the start with one sentence that names the variable.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from apps.core import setting_values
+from apps.core import env_file, setting_values
 
 TriState = Literal["true", "false", "auto"]
 ON = frozenset({"true", "1", "yes", "on"})
@@ -83,6 +82,10 @@ class Settings(BaseModel):
 
     # FEATURE_* as found, name without the prefix in lower case -> tri-state
     features: dict[str, TriState] = Field(default_factory=dict)
+    # The file that is watched for changed flags, and what every other source says of flags, by
+    # the name of the variable; those stay as they are while the process runs.
+    env_file: Path | None = None
+    fixed_words: dict[str, TriState] = Field(default_factory=dict)
 
     @field_validator("USE_HYBRID_SEARCH", "USE_RERANKER", mode="before")
     @classmethod
@@ -144,6 +147,11 @@ class Settings(BaseModel):
         """Where index versions live."""
         return self.ARTIFACTS_DIR or self.DTRAG_HOME / "artifacts"
 
+    @cached_property
+    def kill_file(self) -> Path:
+        """Names of flags that are off on this host whatever the database says, or `*`."""
+        return self.DTRAG_HOME / "KILL"
+
 
 def tri_state(value: str) -> TriState:
     """Read true/1/yes/on, false/0/no/off or auto, in any case.
@@ -174,22 +182,26 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     env = dict(os.environ if environ is None else environ)
     if "DTRAG_HOME" in overrides:
         env["DTRAG_HOME"] = str(overrides["DTRAG_HOME"])
-    merged = _merged(env)
+    watched = Path(env.get("DTRAG_ENV_FILE") or ".env").absolute()
+    merged, elsewhere = _merged(env, watched)
     known: dict[str, Any] = {name: merged[name] for name in Settings.model_fields if name in merged}
     if "MAX_WORKERS" in merged:  # the name of requirements document 001
         known.setdefault("WORKER_PROCESSES", merged["MAX_WORKERS"])
     try:
-        return Settings(**{**known, "features": _features(merged), **overrides})
+        features = _features(merged)
+        fixed = {**flag_words(elsewhere), **_overridden(overrides)}
+        files: dict[str, Any] = {"env_file": watched, "fixed_words": fixed}
+        return Settings(**{**known, "features": features, **files, **overrides})
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
 
 
-def _merged(environ: Mapping[str, str]) -> dict[str, str]:
+def _merged(environ: Mapping[str, str], watched: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What all sources say, and what all but the env file say."""
     env = {key: value for key, value in environ.items() if value != ""}
-    env_file = Path(env.get("DTRAG_ENV_FILE", ".env"))
-    if "DTRAG_ENV_FILE" in env and not env_file.is_file():
-        raise SettingsError(f"DTRAG_ENV_FILE names {str(env_file)!r}, which is not a file.")
-    from_file = read_env_file(env_file) if env_file.is_file() else {}
+    if "DTRAG_ENV_FILE" in env and not watched.is_file():
+        raise SettingsError(f"DTRAG_ENV_FILE names {env['DTRAG_ENV_FILE']!r}, which is not a file.")
+    from_file = read_env_file(watched) if watched.is_file() else {}
     secrets = _read_secrets(env.get("DTRAG_SECRETS_DIR") or from_file.get("DTRAG_SECRETS_DIR"))
     home = Path(env.get("DTRAG_HOME") or from_file.get("DTRAG_HOME") or "var").expanduser()
     quickstart = home / "dtrag.env"
@@ -197,55 +209,48 @@ def _merged(environ: Mapping[str, str]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for source in (lowest, secrets, from_file, env):
         merged.update({key: value for key, value in source.items() if value != ""})
-    return merged
+    return merged, {**lowest, **secrets, **env}
 
 
-def _features(merged: Mapping[str, str]) -> dict[str, TriState]:
+def flag_words(values: Mapping[str, str]) -> dict[str, TriState]:
+    """What variables say of flags, by their names; an empty one says nothing.
+
+    Raises:
+        SettingsError: names the variable whose value is no word.
+    """
     found: dict[str, TriState] = {}
-    for name, value in merged.items():
-        if name.startswith("FEATURE_"):
+    for name, value in values.items():
+        if value and (name.startswith("FEATURE_") or name in ("USE_HYBRID_SEARCH", "USE_RERANKER")):
             try:
-                found[name.removeprefix("FEATURE_").lower()] = tri_state(value)
+                found[name] = tri_state(value)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}.") from None
     return found
 
 
+def _features(merged: Mapping[str, str]) -> dict[str, TriState]:
+    named = {name: value for name, value in merged.items() if name.startswith("FEATURE_")}
+    words = flag_words(named).items()
+    return {name.removeprefix("FEATURE_").lower(): word for name, word in words}
+
+
+def _overridden(overrides: Mapping[str, Any]) -> dict[str, TriState]:
+    features: Mapping[str, TriState] = overrides.get("features", {})
+    named = {f"FEATURE_{key.upper()}": word for key, word in features.items()}
+    texts = {name: value for name, value in overrides.items() if isinstance(value, str)}
+    return {**named, **flag_words(texts)}
+
+
 def read_env_file(path: Path) -> dict[str, str]:
-    """Read KEY=VALUE lines: optional quotes, `#` comments, no interpolation.
+    """The values of a file of KEY=VALUE lines, see `env_file.parse`.
 
     Raises:
-        SettingsError: names file and line; a value with `$(` or a backquote is refused because
-            a shell and a container would read it differently.
+        SettingsError: names file and line.
     """
-    values: dict[str, str] = {}
-    for number, raw in enumerate(_text_of(path).splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = re.fullmatch(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", line)
-        if match is None:
-            raise SettingsError(f"{path.name} line {number} is not KEY=VALUE.")
-        key, value = match[1], _unquote(match[2])
-        if value is None:
-            raise SettingsError(f"{path.name} line {number}: {key} has a quote without its pair.")
-        if "$(" in value or "`" in value:
-            raise SettingsError(
-                f"{path.name} line {number}: {key} holds a command substitution, "
-                "which is never run."
-            )
-        if key in values:
-            raise SettingsError(f"{path.name} line {number}: {key} is given twice.")
-        values[key] = value
-    return values
-
-
-def _unquote(value: str) -> str | None:
-    """The value without quotes and comment; None when the quotes do not pair."""
-    if value[:1] in ("'", '"'):
-        match = re.fullmatch(r"""(['"])(.*?)\1(?:\s+#.*)?\s*""", value)
-        return match[2] if match else None
-    return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0].strip()
+    try:
+        return env_file.values(_text_of(path), path.name)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _text_of(path: Path) -> str:

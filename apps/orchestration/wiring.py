@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from apps.core.domain.ports import Clock
-from apps.core.flags.environment import EnvironmentFlags
+from apps.core.flags.store import FlagStore
 from apps.core.llm.models import chat_models
 from apps.core.settings import Settings
 from apps.orchestration.models import ModelChain
@@ -14,18 +14,33 @@ from apps.orchestration.pipeline import AnswerPipeline, Index, Memory, Record
 
 
 def open_pipeline(
-    settings: Settings, *, search: Index, cache: Memory, record: Record, clock: Clock
+    settings: Settings,
+    *,
+    search: Index,
+    cache: Memory,
+    record: Record,
+    clock: Clock,
+    flags: FlagStore | None = None,
 ) -> AnswerPipeline:
     """The pipeline of one process; providers are imported by the first question that needs them.
+
+    Args:
+        settings: models, limits and the words of the environment.
+        search: the open index.
+        cache: keeps finished answers.
+        record: keeps what was answered.
+        clock: times and durations.
+        flags: the process's own; by the environment and the host's files alone when absent.
 
     Raises:
         SettingsError: an entry of DTRAG_LLM cannot be used.
     """
-    flags = [node.flag for node in PIPELINE if node.flag is not None]
+    flags = flags or FlagStore(settings, clock=clock)
+    flags.declare([node.flag for node in PIPELINE if node.flag is not None])
     return AnswerPipeline(
         search,
         ModelChain(chat_models(settings), clock),
-        flags=EnvironmentFlags(settings, flags),
+        flags=flags,
         cache=cache,
         settings=settings,
         clock=clock,

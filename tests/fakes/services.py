@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
+from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
@@ -71,6 +72,7 @@ class World:
             limiter=Limiter(self.clock),
             runs=Runs(self.clock),
             usage=self.usage,
+            flags=FlagStore(settings, clock=self.clock),
             stores=Part("database"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),

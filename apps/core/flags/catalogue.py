@@ -27,10 +27,11 @@ RETRIEVAL: tuple[Flag, ...] = (
     Flag("reranker", "The best passages are ranked once more."),
 )
 CATALOGUE = AGENTS + RETRIEVAL
+PREFIX = "FEATURE_"
 OWN_NAMES: Mapping[str, str] = MappingProxyType(
     {"hybrid_search": "USE_HYBRID_SEARCH", "reranker": "USE_RERANKER"}
 )
-"""Flags whose first name does not begin with FEATURE_; that name is an alias."""
+"""Flags whose first name does not begin so; that name is an alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +49,37 @@ class Environment:
 
 
 def environment(settings: Settings) -> Environment:
-    """Read the words of all flags; false wins where two names of one flag differ."""
-    words: dict[str, TriState] = dict(settings.features)
-    names = {key: f"FEATURE_{key.upper()}" for key in words}
+    """What all sources together said when the process started."""
+    words = {f"{PREFIX}{key.upper()}": word for key, word in settings.features.items()}
+    return spoken({**words, **{name: getattr(settings, name) for name in OWN_NAMES.values()}})
+
+
+def spoken(words: Mapping[str, TriState]) -> Environment:
+    """Sort the words of variables by flag; false wins where two names of one flag differ."""
+    found = {key_of(name): word for name, word in words.items() if name.startswith(PREFIX)}
+    names = {key: f"{PREFIX}{key.upper()}" for key in found}
     warnings = []
     for key, own_name in OWN_NAMES.items():
-        own: TriState = getattr(settings, own_name)
-        alias = words.get(key, "auto")
+        own = words.get(own_name, "auto")
+        alias = found.get(key, "auto")
         if own != "auto" and alias not in ("auto", own):
             warnings.append(
-                f"{own_name}={own} and FEATURE_{key.upper()}={alias} differ; false wins."
+                f"{own_name}={own} and {PREFIX}{key.upper()}={alias} differ; false wins."
             )
         if alias == "auto" or (own == "false" and alias == "true"):
-            words[key], names[key] = own, own_name
-    return Environment(words, names, tuple(warnings))
+            found[key], names[key] = own, own_name
+    return Environment(found, names, tuple(warnings))
+
+
+def key_of(name: str) -> str:
+    """The flag that a word of an operator means: its key, or the name of one of its variables."""
+    for key, own_name in OWN_NAMES.items():
+        if name == own_name:
+            return key
+    return name.removeprefix(PREFIX).lower() if name.startswith(PREFIX) else name
+
+
+def stricter(fixed: Mapping[str, TriState], file: Mapping[str, TriState]) -> dict[str, TriState]:
+    """Words of two sources: a false of either wins, else what the first says."""
+    words = {**file, **{name: word for name, word in fixed.items() if word != "auto"}}
+    return {**words, **{name: word for name, word in file.items() if word == "false"}}

@@ -89,6 +89,21 @@ node_failures = Family(
     Counter("dtrag_node_failures", "Nodes that failed or were skipped.", ["node", "reason"])
 )
 
+# Flags: keys, variants and reasons come from definitions; `code` is OpenFeature's.
+flag_evaluations = Family(
+    Counter("dtrag_flag_evaluations", "Decided flags.", ["flag", "variant", "reason"])
+)
+flag_errors = Family(Counter("dtrag_flag_errors", "Failed decisions.", ["flag", "code"]))
+flag_missing_unit = Family(
+    Counter("dtrag_flag_missing_unit", "Rollouts that found no unit, thus off.", ["flag"])
+)
+flag_envfile_errors = Counter("dtrag_flag_envfile_errors", "Env files that were refused.")
+flag_snapshot_age_s = Gauge(
+    "dtrag_flag_snapshot_age_seconds",
+    "Since the database last confirmed the flags' version.",
+    multiprocess_mode="livemax",
+)
+
 # Models
 llm_calls = Family(Counter("dtrag_llm_calls", "Model calls by outcome.", ["model", "outcome"]))
 llm_tokens = Family(Counter("dtrag_llm_tokens", "Tokens in and out.", ["model", "direction"]))

@@ -6,8 +6,9 @@ import pytest
 
 from apps.core.domain.flags import Flag, FlagDecision
 from apps.core.errors import SystemFailure
-from apps.core.flags.environment import EnvironmentFlags
+from apps.core.flags.store import FlagStore
 from apps.core.settings import load
+from tests.fakes.clock import FakeClock
 
 DEBATE = Flag("debate_mode", "Let readers argue.")
 POLICY = Flag("tools_policy", "Ask before a tool runs.", requires=("mcp_tools",))
@@ -16,13 +17,13 @@ TOOLS = Flag("mcp_tools", "Call tools.")
 
 def decided(*flags: Flag, **environment: str) -> dict[str, tuple[bool, str]]:
     settings = load({"DTRAG_HOME": "no-such-directory", **environment})
-    found = EnvironmentFlags(settings, flags).evaluate_all(None)
+    found = FlagStore(settings, clock=FakeClock(), flags=flags).evaluate_all(None)
     return {key: (decision.on, decision.layer) for key, decision in found.items()}
 
 
 def test_a_flag_is_off_by_default() -> None:
     """Silence means off, and the code is named as the reason."""
-    assert decided(DEBATE) == {"debate_mode": (False, "CODE")}
+    assert decided(DEBATE)["debate_mode"] == (False, "CODE")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_a_flag_waits_for_its_prerequisite() -> None:
     assert alone["tools_policy"] == (False, "PREREQUISITE")
     both = decided(TOOLS, POLICY, FEATURE_TOOLS_POLICY="true", FEATURE_MCP_TOOLS="true")
     assert both["tools_policy"] == (True, "ENV")
-    assert decided(POLICY, FEATURE_TOOLS_POLICY="true")["tools_policy"] == (False, "PREREQUISITE")
+    lonely = Flag("tools_policy", "Ask.", requires=("nowhere",))
+    assert decided(lonely, FEATURE_TOOLS_POLICY="true")["tools_policy"] == (False, "PREREQUISITE")
 
 
 def test_flags_in_a_circle_stop_the_start() -> None:
@@ -58,6 +60,6 @@ def test_flags_in_a_circle_stop_the_start() -> None:
 def test_decisions_are_frozen() -> None:
     """Nobody changes a decision during a request."""
     settings = load({"DTRAG_HOME": "no-such-directory"})
-    found = EnvironmentFlags(settings, [DEBATE]).evaluate_all(None)
+    found = FlagStore(settings, clock=FakeClock(), flags=[DEBATE]).evaluate_all(None)
     with pytest.raises(TypeError):
         found["debate_mode"] = FlagDecision(True, "x", "y")  # type: ignore[index]

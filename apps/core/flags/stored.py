@@ -1,0 +1,85 @@
+"""Flags between rows of SQL and what the engine decides from: the one place of each conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from apps.core.domain.flags import Flag
+from apps.core.errors import BadDefinition
+from apps.core.flags.catalogue import Environment
+from apps.core.flags.definition import FlagDefinition, parse_flag
+from apps.core.flags.hashing import HASH_VERSIONS, HashVersion
+from apps.core.flags.rollout import Rollout
+from apps.core.flags.snapshot import FlagEntry, FlagWorld
+from apps.core.storage import rollouts
+from apps.core.storage.flags import FlagTable, StoredFlag
+
+HASH_VERSION: HashVersion = "v2"
+log = structlog.get_logger(__name__)
+
+
+def definition_of(row: StoredFlag) -> FlagDefinition | None:
+    """A row's definition, with every oddity that was once accepted; None without one.
+
+    Raises:
+        BadDefinition: somebody else than this program wrote the row.
+    """
+    if row.wish.definition is None:
+        return None
+    return parse_flag(row.key, row.wish.definition, lenient=True)
+
+
+def entry_of(row: StoredFlag) -> FlagEntry:
+    """A row for a snapshot; one that cannot be read leaves the flag to the code, but killed."""
+    try:
+        definition = definition_of(row)
+    except BadDefinition as error:
+        log.warning("flag.unreadable", flag=row.key, error=error.detail)
+        return FlagEntry(row.key, killed=row.killed)
+    version = next((each for each in HASH_VERSIONS if each == row.wish.hash_version), HASH_VERSION)
+    return FlagEntry(
+        row.key,
+        definition,
+        row.wish.default_variant,
+        version,
+        row.wish.salt,
+        row.killed,
+    )
+
+
+def served(row: rollouts.Rollout) -> Rollout:
+    """A rollout as it is served; one that is over still serves its share and counts nobody."""
+    return Rollout(
+        row.flag_key,
+        row.percent,
+        id=row.id,
+        holdback=row.holdback,
+        bucket_by=row.bucket_by,
+        arms=row.arms or {},
+        salt=row.salt,
+        epoch=row.epoch,
+        stage=row.stage_idx,
+        counts=row.state in rollouts.ACTIVE,
+    )
+
+
+def world_of(
+    table: FlagTable,
+    *,
+    flags: Sequence[Flag],
+    environment: Environment,
+    local_kill: frozenset[str] = frozenset(),
+) -> FlagWorld:
+    """Everything that a snapshot is compiled from."""
+    return FlagWorld(
+        version=table.version,
+        flags=tuple(flags),
+        entries=tuple(entry_of(row) for row in table.flags),
+        rollouts={row.flag_key: served(row) for row in table.rollouts},
+        environment=environment.words,
+        names=environment.names,
+        kill_all=table.kill_all,
+        local_kill=local_kill,
+    )

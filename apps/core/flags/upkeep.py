@@ -1,0 +1,124 @@
+"""What runs beside the requests: watching, confirming, acknowledging, reporting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import structlog
+
+from apps.core.domain.ports import Clock
+from apps.core.errors import StorageDown
+from apps.core.telemetry import metrics
+
+if TYPE_CHECKING:
+    from apps.core.flags.store import FlagStore
+    from apps.core.flags.truth import Truth
+
+# An idle worker learns of a change that late; a busy one asks at every request.
+WATCH_S = 0.05
+CONFIRM_S = 1.0
+STALE_S = 5.0
+# Each change is acknowledged at once, in a storm of changes 20 times a second; without a change
+# the sign of life must come well before a worker counts as silent.
+ACK_GAP_S = 0.05
+SIGN_OF_LIFE_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The endless work of one store."""
+
+    def __init__(self, store: FlagStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Do it until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch())
+                group.create_task(self._confirm())
+                group.create_task(self._acknowledge())
+        finally:
+            self._store.tally.flush()
+
+    async def _watch(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(WATCH_S)
+
+    async def _confirm(self) -> None:
+        while True:
+            await self.confirm()
+            await asyncio.sleep(CONFIRM_S)
+
+    async def _acknowledge(self) -> None:
+        store = self._store
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SIGN_OF_LIFE_S):
+                    await store.changed.wait()
+            store.changed.clear()
+            if not await self.acknowledge():
+                store.changed.set()
+                await asyncio.sleep(CONFIRM_S)
+            await asyncio.sleep(ACK_GAP_S)
+
+    async def look(self) -> None:
+        """See what has moved: files, and what the change watch was told."""
+        store = self._store
+        if store.files.look(store.known):
+            store.take_files()
+        await store.fresh()
+
+    async def confirm(self) -> None:
+        """Ask the database itself, in case nobody told; tell how old the answer is."""
+        store = self._store
+        store.tally.flush()
+        if store.truth is None:
+            return
+        try:
+            if await store.truth.version() > store.snapshot.version:
+                await store.load()
+            store.confirm()
+            await self._report(store.truth)
+        except StorageDown as error:
+            log.debug("flags.not_confirmed", error=error.detail)
+        self._tell_age()
+
+    async def acknowledge(self) -> bool:
+        """Say which version is served; False when the database could not be told."""
+        store = self._store
+        if store.truth is None:
+            return True
+        try:
+            await store.truth.acknowledge(
+                store.worker_id, store.host, version=store.snapshot.version, vetoes=store.vetoes
+            )
+        except StorageDown as error:
+            log.debug("flags.not_acknowledged", error=error.detail)
+            return False
+        return True
+
+    async def _report(self, truth: Truth) -> None:
+        store = self._store
+        while store.files.unreported:
+            reading = store.files.unreported[0]
+            now = self._clock.now()
+            await truth.record(store.host, reading, actor=store.worker_id, now=now)
+            if reading in store.files.unreported:  # else a newer one has taken its place
+                store.files.unreported.remove(reading)
+
+    def _tell_age(self) -> None:
+        store = self._store
+        age_s = store.age_s
+        metrics.flag_snapshot_age_s.set(age_s)
+        stale = age_s > STALE_S
+        if stale != store.stale:
+            store.stale = stale
+            tell = log.warning if stale else log.info
+            event = "PROVIDER_STALE" if stale else "PROVIDER_READY"
+            tell("flags.stale", event_type=event, age_s=round(age_s, 1))
