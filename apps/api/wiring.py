@@ -151,10 +151,23 @@ class Loader:
         self.closing.push_async_callback(sql.close)
         self.generations.source = sql.generation
         self.caches.shared(sql.bump_cache)
-        self.flags.attach(sql.storage, sql.watch)
+        self.flags.attach(sql.storage, sql.watch, bell=wiring.open_bell(self.settings))
         self.closing.push_async_callback(self.flags.detach)
         await self.flags.load()
+        await self._offer_flags()
         return sql
+
+    async def _offer_flags(self) -> None:
+        if not self.settings.DTRAG_OPENFEATURE:
+            return
+        try:
+            module = await asyncio.to_thread(
+                importlib.import_module, "apps.core.flags.openfeature_door"
+            )
+        except ImportError:
+            log.warning("flags.not_offered", error="The extra `openfeature` is not installed.")
+            return
+        self.closing.callback(await asyncio.to_thread(module.register, self.flags, self.clock))
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
         module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")

@@ -59,6 +59,7 @@ class Settings(BaseModel):
     DTRAG_FAISS_ABOVE: int = Field(default=20_000, ge=1)
     USE_HYBRID_SEARCH: TriState = "auto"
     USE_RERANKER: TriState = "auto"
+    DTRAG_OPENFEATURE: bool = False
     DB_POOL_SIZE: int = Field(default=10, ge=1, le=1000)
     DB_MAX_OVERFLOW: int = Field(default=20, ge=0, le=1000)
     SQLITE_SYNCHRONOUS: Literal["NORMAL", "FULL"] = "NORMAL"

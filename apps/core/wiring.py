@@ -15,6 +15,7 @@ from functools import partial
 
 import structlog
 
+from apps.core.bell import Bell
 from apps.core.cache import Cache, Generation
 from apps.core.domain.ports import Clock, Embedder
 from apps.core.flags.catalogue import environment
@@ -129,3 +130,8 @@ def open_cache(
         generation: see `Cache`; a raised one empties a region in every process.
     """
     return Cache.open(settings, clock=clock, generation=generation)
+
+
+def open_bell(settings: Settings) -> Bell | None:
+    """What brings news of flags through Redis, when there is one; connects to nothing yet."""
+    return Bell(settings.REDIS_URL) if settings.REDIS_URL else None

@@ -30,6 +30,7 @@ from apps.core.flags.worlds import changed_keys, kills_only
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
+    from apps.core.bell import Bell
     from apps.core.flags.truth import Truth
     from apps.core.storage.changes import Watch
     from apps.core.storage.engine import Storage
@@ -69,9 +70,12 @@ class FlagStore:
         self.files = FlagFiles(settings)
         self.tally = EvaluationTally()
         self.truth: Truth | None = None
+        self.bell: Bell | None = None
+        self.attached = asyncio.Event()
         self.changed = asyncio.Event()
         self._clock = clock
         self._listeners: list[Told] = []
+        self._stale_listeners: list[Callable[[str], None]] = []
         self._applied = -1
         self._loading: asyncio.Task[None] | None = None
         self._rests_until_s = self._confirmed_s = clock.monotonic()
@@ -103,23 +107,29 @@ class FlagStore:
         except PrerequisiteCycle as error:
             raise SystemFailure(error.detail) from error
 
-    def attach(self, storage: Storage, watch: Watch | None = None) -> None:
+    def attach(
+        self, storage: Storage, watch: Watch | None = None, *, bell: Bell | None = None
+    ) -> None:
         """Count SQL from the next `fresh`, `reload` or `run` on.
 
         Args:
             storage: a migrated database.
             watch: tells of changes at once; without one they are seen once a second.
+            bell: brings news through Redis, maybe sooner.
         """
         # Imported late: a search may be asked for before SQLAlchemy is loaded.
         from apps.core.flags.truth import Truth  # noqa: PLC0415
 
-        self.truth = Truth(storage, watch)
+        self.truth, self.bell = Truth(storage, watch), bell
+        self.attached.set()
         self._applied = -1
         self.confirm()
 
     async def detach(self) -> None:
         """Leave the list of workers and keep what is known, before the database is closed."""
         truth, self.truth = self.truth, None
+        if self.bell is not None:
+            await self.bell.close()
         if self._loading is not None:
             await asyncio.wait({self._loading})
         if truth is not None:
@@ -167,6 +177,24 @@ class FlagStore:
         """
         self._listeners.append(told)
         return lambda: self._listeners.remove(told)
+
+    def when_stale(self, told: Callable[[str], None]) -> Callable[[], None]:
+        """Have `told` called with a sentence when the database stays silent; as `subscribe`."""
+        self._stale_listeners.append(told)
+        return lambda: self._stale_listeners.remove(told)
+
+    def judge_age(self, limit_s: float) -> None:
+        """Become stale, or end that, and tell who wants to know."""
+        stale, age_s = self.age_s > limit_s, round(self.age_s, 1)
+        if stale == self.stale:
+            return
+        self.stale = stale
+        if not stale:
+            log.info("flags.confirmed_again")
+            return
+        log.warning("flags.stale", event_type="PROVIDER_STALE", age_s=age_s)
+        for told in tuple(self._stale_listeners):
+            told(f"The database has not confirmed the flags for {age_s} s.")
 
     @property
     def known(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ class Upkeep:
                 group.create_task(self._watch())
                 group.create_task(self._confirm())
                 group.create_task(self._acknowledge())
+                group.create_task(self._listen())
         finally:
             self._store.tally.flush()
 
@@ -67,6 +68,17 @@ class Upkeep:
                 await asyncio.sleep(CONFIRM_S)
             await asyncio.sleep(ACK_GAP_S)
 
+    async def _listen(self) -> None:
+        await self._store.attached.wait()
+        if self._store.bell is not None:
+            await self._store.bell.listen(self.heard)
+
+    async def heard(self, version: int) -> None:
+        """Read SQL if somebody runs a newer version."""
+        if version > self._store.snapshot.version:
+            with contextlib.suppress(StorageDown):
+                await self._store.load()
+
     async def look(self) -> None:
         """See what has moved: files, and what the change watch was told."""
         store = self._store
@@ -87,13 +99,16 @@ class Upkeep:
             await self._report(store.truth)
         except StorageDown as error:
             log.debug("flags.not_confirmed", error=error.detail)
-        self._tell_age()
+        metrics.flag_snapshot_age_s.set(store.age_s)
+        store.judge_age(STALE_S)
 
     async def acknowledge(self) -> bool:
         """Say which version is served; False when the database could not be told."""
         store = self._store
         if store.truth is None:
             return True
+        if store.bell is not None:
+            await store.bell.ring(store.snapshot.version)
         try:
             await store.truth.acknowledge(
                 store.worker_id, store.host, version=store.snapshot.version, vetoes=store.vetoes
@@ -111,14 +126,3 @@ class Upkeep:
             await truth.record(store.host, reading, actor=store.worker_id, now=now)
             if reading in store.files.unreported:  # else a newer one has taken its place
                 store.files.unreported.remove(reading)
-
-    def _tell_age(self) -> None:
-        store = self._store
-        age_s = store.age_s
-        metrics.flag_snapshot_age_s.set(age_s)
-        stale = age_s > STALE_S
-        if stale != store.stale:
-            store.stale = stale
-            tell = log.warning if stale else log.info
-            event = "PROVIDER_STALE" if stale else "PROVIDER_READY"
-            tell("flags.stale", event_type=event, age_s=round(age_s, 1))
