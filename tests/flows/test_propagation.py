@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from apps.core.settings import Settings, load
@@ -20,6 +19,7 @@ from bench.propagation import run
 from tests.flows.service import Service, running
 
 WORKERS = 4
+pytestmark = pytest.mark.slow
 CAUSE = Cause("mira", "cli", 1_700_000_000.0)
 FLIPS = 12
 
@@ -98,14 +98,19 @@ def test_all_workers_of_a_service_follow(service: Service, tmp_path: Path) -> No
     assert acks(service) == []
 
 
-def test_a_hangup_of_the_whole_service_changes_its_workers(service: Service) -> None:
-    """The supervisor replaces its workers one by one; the new ones know the newest flags."""
+def test_a_hangup_of_the_supervisor_leaves_newest_flags(service: Service) -> None:
+    """It replaces its workers one by one, and keeps the old one if a new one needs over 5 s."""
     first = {ack.worker_id for ack in until_all(service, lambda ack: ack.version == 0)}
     version = killed(service)
     os.kill(service.process.pid, signal.SIGHUP)
-    replaced = until_all(service, lambda ack: ack.version == version and ack.worker_id not in first)
-    alive = {child.pid for child in psutil.Process(service.process.pid).children()}
-    assert {int(ack.worker_id.rpartition(":")[2]) for ack in replaced} <= alive
+    service.until(
+        lambda: (
+            "aborting the restart" in service.output()
+            or any(ack.worker_id not in first for ack in acks(service))
+        )
+    )
+    service.until(lambda: all(ack.version == version for ack in acks(service)))
+    assert service.stop() == 0
 
 
 def test_no_decision_is_late_after_its_worker_acknowledged(address: str | None) -> None:
