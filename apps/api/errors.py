@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -34,6 +34,7 @@ PROBLEM = "application/problem+json"
 INTERNAL = "The service failed; the request id finds the reason in its log."
 DETAIL_CHARS = 500
 NAME_CHARS = 100
+MAX_LISTED = 100
 
 BY_STATUS: dict[int, type[DtRagError]] = {
     401: NotAuthenticated,
@@ -57,7 +58,20 @@ def problem(error: DtRagError, request_id: str) -> dict[str, object]:
         "detail": printable(error.detail)[:DETAIL_CHARS],
         "request_id": request_id,
         "retryable": error.retryable,
+        **_carried(error.members),
     }
+
+
+def _carried(members: Mapping[str, object]) -> dict[str, object]:
+    return {name: _printable(value) for name, value in members.items()}
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {name: _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value[:MAX_LISTED]] if isinstance(value, list) else value
 
 
 def problem_response(error: DtRagError, request_id: str) -> Response:

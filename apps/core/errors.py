@@ -12,13 +12,15 @@ DtRagError                      status  code                     retryable
 ├── BusinessFailure              409    business_rule_violation  no
 │   ├── NotAllowed               403    authorization_error      no
 │   ├── VersionConflict          412    version_conflict         no
-│   └── PrerequisiteCycle        409    prerequisite_cycle       no
+│   ├── PrerequisiteCycle        409    prerequisite_cycle       no
+│   └── EnvironmentVeto          409    environment_veto         no
 └── UserFailure                  400    invalid_input            no
     ├── NotAuthenticated         401    authentication_required  no
     ├── NotFound                 404    not_found                no
     ├── WrongMethod              405    method_not_allowed       no
     ├── TooLarge                 413    too_large                no
     ├── UnsupportedOperation     415    unsupported_operation    no
+    ├── VersionNeeded            428    version_needed           no
     ├── MissingParameter         422    missing_parameter        no
     ├── Unprocessable            422    validation_error         no
     │   └── BadDefinition        422    invalid_definition       no
@@ -29,7 +31,7 @@ Retryable means: the same request may succeed later without being changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -44,6 +46,11 @@ class DtRagError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What a program may want to know beyond the sentence; plain values for JSON."""
+        return {}
 
 
 class SystemFailure(DtRagError):
@@ -116,6 +123,26 @@ class PrerequisiteCycle(BusinessFailure):
     status, code = 409, "prerequisite_cycle"
 
 
+class EnvironmentVeto(BusinessFailure):
+    """A variable of the environment says false, so nothing can turn the flag on.
+
+    blocked_by: `env:FEATURE_X=false`; `hosts`: those that reported it.
+    """
+
+    status, code = 409, "environment_veto"
+
+    def __init__(self, blocked_by: str, hosts: Sequence[str]) -> None:
+        where = ", ".join(hosts)
+        super().__init__(f"The environment forbids it: {blocked_by} on {where}.")
+        self.blocked_by = blocked_by
+        self.hosts = tuple(hosts)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """The variable and the hosts."""
+        return {"blocked_by": self.blocked_by, "hosts": list(self.hosts)}
+
+
 class UserFailure(DtRagError):
     """The request is at fault."""
 
@@ -152,6 +179,12 @@ class UnsupportedOperation(UserFailure):
     status, code = 415, "unsupported_operation"
 
 
+class VersionNeeded(UserFailure):
+    """A change must say which version it was decided on."""
+
+    status, code = 428, "version_needed"
+
+
 class MissingParameter(UserFailure):
     """A required field is absent."""
 
@@ -173,6 +206,16 @@ class BadDefinition(Unprocessable):
         super().__init__("; ".join(f"{pointer or '/'}: {what}" for pointer, what in faults[:5]))
         self.faults = tuple(faults)
         self.pointer = self.faults[0][0] if self.faults else ""
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """The first pointer, and every fault."""
+        faults = [{"pointer": pointer, "problem": what} for pointer, what in self.faults]
+        return {"pointer": self.pointer, "faults": faults}
+
+    def below(self, pointer: str) -> BadDefinition:
+        """The same where the definition is itself a part of something."""
+        return BadDefinition([(pointer + inner, what) for inner, what in self.faults])
 
 
 class LimitReached(UserFailure):

@@ -86,6 +86,13 @@ def either_name(**aliases: tuple[str, ...]) -> Any:
     return extend
 
 
+class Fault(Reply):
+    """One place of a flag definition that cannot be used."""
+
+    pointer: str = Field(examples=["/targeting/fractional/0"], description="RFC 6901.")
+    problem: str
+
+
 class Problem(Reply):
     """A failure, in one shape everywhere (RFC 9457)."""
 
@@ -96,3 +103,7 @@ class Problem(Reply):
     detail: str = Field(examples=["final_topk: Input should be less than or equal to 50"])
     request_id: str = Field(examples=["5f0c6f0e6f1b4c7e9a55d2a1c4c1f9b2"])
     retryable: bool = Field(examples=[False])
+    pointer: str | None = Field(None, description="Of the first fault of a flag definition.")
+    faults: list[Fault] | None = Field(None, description="All faults of a flag definition.")
+    blocked_by: str | None = Field(None, examples=["env:FEATURE_DEBATE_MODE=false"])
+    hosts: list[str] | None = Field(None, description="That reported what blocks.")

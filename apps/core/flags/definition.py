@@ -2,9 +2,9 @@
 
 A document is `{"flags": {key: flag}, "$evaluators": {name: rule}, "metadata": {...}}`. What we do
 not know is kept. Ours are these `metadata` of a flag: `owner`, `expiresAt`, `kind`,
-`hash_version`, `salt`, and three lists that are read as lists or as one text with commas, and
-written as a text because the published schema allows no lists: `prerequisites` (flag keys),
-`allow` and `deny` (`attribute:value`, e.g. `tenant:pilot`).
+`hash_version`, `salt`, `percent`, and three lists that are read as lists or as one text with
+commas, and written as a text because the published schema allows no lists: `prerequisites` (flag
+keys), `allow` and `deny` (`attribute:value`, e.g. `tenant:pilot`).
 
 Source: flagd's flag definition, schema v0 (flagd.dev/schema/v0/flags.json).
 """
@@ -36,6 +36,7 @@ class FlagDefinition:
     default_variant: None leaves the value to the code that asks.
     targeting: JsonLogic, None without rules.
     expires_at: ISO date after which the flag is listed as stale; nothing else happens.
+    percent: share of the units that an operator set by hand, without a rollout; 0-100.
     allow, deny: pairs of attribute and value that are on, or off, whatever the rules say.
     warnings: what a person should look at.
     """
@@ -51,6 +52,7 @@ class FlagDefinition:
     kind: Kind = "release"
     owner: str | None = None
     expires_at: str | None = None
+    percent: float | None = None
     prerequisites: tuple[str, ...] = ()
     allow: tuple[tuple[str, str], ...] = ()
     deny: tuple[tuple[str, str], ...] = ()
@@ -194,6 +196,7 @@ def _known(metadata: Mapping[str, Any]) -> dict[str, Any]:
         **found,
         "owner": metadata.get("owner"),
         "expires_at": metadata.get("expiresAt"),
+        "percent": metadata.get("percent"),
         "prerequisites": items(metadata.get("prerequisites")),
     }
 

@@ -12,6 +12,7 @@ from apps.core.flags.faults import inside
 
 # An expression takes two levels, an object and its list.
 MAX_NESTING = 200
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 
 def read(source: bytes | str | Mapping[str, object]) -> Mapping[str, object]:
@@ -76,6 +77,8 @@ def _oddity(value: object, depth: int) -> str | None:
         return "nested too deeply"
     if isinstance(value, float) and not math.isfinite(value):
         return "not a finite number"
+    if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        return "an integer of more than 64 bits"
     if isinstance(value, dict):
         wrong = any(not isinstance(name, str) or not _is_unicode(name) for name in value)
         return "a member's name is not Unicode text" if wrong else None

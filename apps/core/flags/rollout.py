@@ -59,6 +59,13 @@ class Rollout:
 Bucket = Callable[[str], int]
 
 
+def by_hand(flag_key: str, percent: float | None) -> Rollout | None:
+    """The share that an operator set; nobody and everybody are no share but a default variant."""
+    if percent is None or not 0 < percent < 100:
+        return None
+    return Rollout(flag_key, percent)
+
+
 def arm_of_unit(rollout: Rollout, version: HashVersion, salt: str) -> Callable[[str], str]:
     """A function from a unit of an experiment to its variant, whatever the percentage."""
     names = list(rollout.arms)

@@ -118,6 +118,10 @@ def _is_short(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME
 
 
+def _is_percent(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100
+
+
 WHO = "must be pairs as tenant:pilot, of user_id, session_id, api_key_id or tenant"
 KNOWN: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "owner": (lambda value: isinstance(value, str), "must be a text"),
@@ -125,6 +129,7 @@ KNOWN: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "kind": (lambda value: value in get_args(Kind), "must be release, ops or experiment"),
     "hash_version": (lambda value: value in HASH_VERSIONS, "must be v2 or v3"),
     "salt": (_is_short, f"must be a text of at most {MAX_NAME} characters"),
+    "percent": (_is_percent, "must be a number from 0 to 100"),
     "prerequisites": (lambda value: _is_list(value, KEY), "must be keys of flags"),
     "allow": (lambda value: _is_list(value, AUDIENCE), WHO),
     "deny": (lambda value: _is_list(value, AUDIENCE), WHO),

@@ -17,7 +17,7 @@ from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.ladder import Asked, Layer, Sources, Step, steps
 from apps.core.flags.prerequisites import prerequisites_first
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Rollout, by_hand
 from apps.core.flags.shape import LISTS
 from apps.core.settings import TriState
 
@@ -214,16 +214,19 @@ def _sources(world: FlagWorld) -> dict[str, Sources]:
 
 def _source(world: FlagWorld, key: str, flag: Flag | None, entry: FlagEntry | None) -> Sources:
     stored = entry or FlagEntry(key)
-    prerequisites = stored.definition.prerequisites if stored.definition else ()
+    definition = stored.definition
+    prerequisites, percent = (
+        (definition.prerequisites, definition.percent) if definition else ((), None)
+    )
     return Sources(
         key=key,
         declared=flag is not None,
-        definition=stored.definition,
+        definition=definition,
         default_variant=stored.default_variant,
         hash_version=stored.hash_version,
         salt=stored.salt,
         requires=tuple(dict.fromkeys((*(flag.requires if flag else ()), *prerequisites))),
-        rollout=world.rollouts.get(key),
+        rollout=world.rollouts.get(key) or by_hand(key, percent),
         environment=world.environment.get(key, "auto"),
         environment_name=world.names.get(key, f"FEATURE_{key.upper()}"),
         killed=_killed_by(world, stored),

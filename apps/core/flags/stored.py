@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
@@ -14,13 +15,35 @@ from apps.core.flags.hashing import HASH_VERSIONS, HashVersion
 from apps.core.flags.rollout import Rollout
 from apps.core.flags.snapshot import FlagEntry, FlagWorld
 from apps.core.storage import rollouts
-from apps.core.storage.flags import FlagTable, StoredFlag
+from apps.core.storage.flags import FlagTable, FlagWish, StoredFlag
 
-HASH_VERSION: HashVersion = "v2"
+EVALUATORS = "$evaluators"
 log = structlog.get_logger(__name__)
 
 
-def definition_of(row: StoredFlag) -> FlagDefinition | None:
+def wish_of(flag: FlagDefinition) -> FlagWish:
+    """What a row must say for the flag to be as defined."""
+    ends = None
+    if flag.expires_at is not None:
+        ends = datetime.fromisoformat(flag.expires_at).replace(tzinfo=UTC).timestamp()
+    return FlagWish(
+        definition=dict(flag.raw),
+        default_variant=flag.default_variant,
+        hash_version=flag.hash_version,
+        salt=flag.salt,
+        kind=flag.kind,
+        owner=flag.owner,
+        expires_at=ends,
+    )
+
+
+def evaluators_of(table: FlagTable) -> Mapping[str, object]:
+    """The rules that flags share by `$ref`."""
+    found = table.document.get(EVALUATORS, {})
+    return found if isinstance(found, dict) else {}
+
+
+def definition_of(row: StoredFlag, evaluators: Mapping[str, object]) -> FlagDefinition | None:
     """A row's definition, with every oddity that was once accepted; None without one.
 
     Raises:
@@ -28,17 +51,18 @@ def definition_of(row: StoredFlag) -> FlagDefinition | None:
     """
     if row.wish.definition is None:
         return None
-    return parse_flag(row.key, row.wish.definition, lenient=True)
+    return parse_flag(row.key, row.wish.definition, evaluators=evaluators, lenient=True)
 
 
-def entry_of(row: StoredFlag) -> FlagEntry:
+def entry_of(row: StoredFlag, evaluators: Mapping[str, object]) -> FlagEntry:
     """A row for a snapshot; one that cannot be read leaves the flag to the code, but killed."""
     try:
-        definition = definition_of(row)
+        definition = definition_of(row, evaluators)
     except BadDefinition as error:
         log.warning("flag.unreadable", flag=row.key, error=error.detail)
         return FlagEntry(row.key, killed=row.killed)
-    version = next((each for each in HASH_VERSIONS if each == row.wish.hash_version), HASH_VERSION)
+    known = (each for each in HASH_VERSIONS if each == row.wish.hash_version)
+    version: HashVersion = next(known, "v2")
     return FlagEntry(
         row.key,
         definition,
@@ -73,11 +97,13 @@ def world_of(
     local_kill: frozenset[str] = frozenset(),
 ) -> FlagWorld:
     """Everything that a snapshot is compiled from."""
+    evaluators = evaluators_of(table)
     return FlagWorld(
         version=table.version,
         flags=tuple(flags),
-        entries=tuple(entry_of(row) for row in table.flags),
+        entries=tuple(entry_of(row, evaluators) for row in table.flags),
         rollouts={row.flag_key: served(row) for row in table.rollouts},
+        evaluators=evaluators,
         environment=environment.words,
         names=environment.names,
         kill_all=table.kill_all,

@@ -7,7 +7,7 @@ the same unit of work. A change that changes nothing does none of that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, select
@@ -23,6 +23,9 @@ NO_VERSION = 0
 HASH_VERSION = "v2"
 SALT = "s1"
 COHORT = ("hash_version", "salt")
+DOCUMENT = "$document"
+"""A row that is no flag, since no flag may be called so: what a flagd document holds besides its
+flags. As a row of this table it shares their lock, versions and audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +59,33 @@ class StoredFlag:
 
 @dataclass(frozen=True, slots=True)
 class FlagTable:
-    """All flags at one version; `rollouts` holds the one that counts for each flag, if any."""
+    """All flags at one version.
+
+    Fields:
+        rollouts: the one that counts for each flag, if any.
+        document: members of a flagd document besides `flags`, e.g. `$evaluators`.
+    """
 
     version: int
     kill_all: bool
     flags: tuple[StoredFlag, ...]
     rollouts: tuple[Rollout, ...]
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def load_flags(s: Session) -> FlagTable:
     """Everything a snapshot is made of; call it in `storage.reading()`, which sees one state."""
     head = await flag_versions.read(s)
     rows = (await s.execute(select(feature_flag).order_by(feature_flag.c.key))).mappings()
-    flags = tuple(_flag(row) for row in rows)
-    return FlagTable(head.version, head.kill_all, flags, tuple(await rollouts.current(s)))
+    stored = {row["key"]: _flag(row) for row in rows}
+    document = stored.pop(DOCUMENT, None)
+    return FlagTable(
+        head.version,
+        head.kill_all,
+        tuple(stored.values()),
+        tuple(await rollouts.current(s)),
+        (document.wish.definition if document else None) or {},
+    )
 
 
 async def find(s: Session, key: str) -> StoredFlag | None:
@@ -207,9 +223,9 @@ def _columns(flag: StoredFlag) -> dict[str, object]:
 
 
 def _wished(wish: FlagWish) -> dict[str, object]:
-    return {field.name: getattr(wish, field.name) for field in fields(FlagWish)}
+    return {each.name: getattr(wish, each.name) for each in fields(FlagWish)}
 
 
 def _flag(row: RowMapping) -> StoredFlag:
-    wish = FlagWish(**{field.name: row[field.name] for field in fields(FlagWish)})
+    wish = FlagWish(**{each.name: row[each.name] for each in fields(FlagWish)})
     return StoredFlag(row["key"], wish, row["killed"], row["killed_by"], row["version"])

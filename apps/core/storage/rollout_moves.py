@@ -134,6 +134,23 @@ async def kill(s: Session, seen: Rollout, *, cause: Cause) -> Rollout | None:
     return await _move(s, seen, _off(seen, "KILLED"), cause, epoch_ends="quarantined")
 
 
+async def supersede(s: Session, seen: Rollout, *, cause: Cause) -> bool:
+    """Let a rollout that is over serve no more, because a person decides about its flag anew.
+
+    It is a part of that decision, whose audit row and version tell it.
+
+    Returns:
+        False when somebody else has moved it meanwhile.
+
+    Raises:
+        BusinessFailure: it is not over, or the automatic actor asks.
+    """
+    _people_only(cause, "decides about a flag after a rollout")
+    _check(seen, (*ENDED, "COMPLETED"), "supersede")
+    await flag_versions.lock(s)
+    return await _set(s, seen, {"state": seen.state}, cause, action=rollouts.SUPERSEDED) is not None
+
+
 async def freeze_tau(s: Session, seen: Rollout, tau: Facts, *, now: float) -> Rollout | None:
     """Store the limits of the present stage; nothing but how events are judged changes.
 
@@ -164,13 +181,15 @@ async def _move(
     return await _record(s, seen, moved, cause)
 
 
-async def _set(s: Session, seen: Rollout, values: Facts, cause: Cause) -> Rollout | None:
+async def _set(
+    s: Session, seen: Rollout, values: Facts, cause: Cause, *, action: str | None = None
+) -> Rollout | None:
     changed = {**values, "updated_at": cause.at}
     if cause.source != "controller":
         changed["last_human_action"] = {
             "actor": cause.actor,
             "source": cause.source,
-            "state": values.get("state", seen.state),
+            "state": action or values.get("state", seen.state),
             "stage_idx": values.get("stage_idx", seen.stage_idx),
             "reason": cause.reason,
             "at": cause.at,

@@ -26,6 +26,8 @@ AUDITED = (
     *("bucket_by", "salt", "policy", "hold_reason"),
 )
 LISTS = ("bucket_by", "stages")
+# In `last_human_action`: a person has decided anew after the end, so the rollout serves no more.
+SUPERSEDED = "SUPERSEDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,10 @@ async def active(s: Session, flag_key: str) -> Rollout | None:
 
 
 async def current(s: Session) -> list[Rollout]:
-    """For each flag the rollout that was started last, in the order of the flags; no drafts."""
+    """For each flag the rollout that was started last, in the order of the flags.
+
+    No drafts, and none after whose end a person has decided about the flag again.
+    """
     place = func.row_number().over(
         partition_by=flag_rollout.c.flag_key,
         order_by=(flag_rollout.c.started_at.desc(), flag_rollout.c.id),
@@ -154,7 +159,11 @@ async def current(s: Session) -> list[Rollout]:
     newest = select(ranked.c.id).where(ranked.c.place == 1)
     query = select(flag_rollout).where(flag_rollout.c.id.in_(newest))
     rows = (await s.execute(query.order_by(flag_rollout.c.flag_key))).mappings()
-    return [from_row(row) for row in rows]
+    return [each for each in map(from_row, rows) if not _superseded(each)]
+
+
+def _superseded(rollout: Rollout) -> bool:
+    return (rollout.last_human_action or {}).get("state") == SUPERSEDED
 
 
 def audited(rollout: Rollout) -> dict[str, object]:
