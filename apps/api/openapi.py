@@ -12,7 +12,9 @@ from pydantic.json_schema import models_json_schema
 from apps.api.schemas.answer import AnswerBody, FeedbackBody
 from apps.api.schemas.base import Problem
 from apps.api.schemas.documents import IntakeBody
+from apps.api.schemas.flags import EvaluateBody, FlagDocument, FlagPatch, FlagPut, ReasonBody
 from apps.api.schemas.keys import KeyBody, RotateBody
+from apps.api.schemas.ofrep import OfrepBody
 from apps.api.schemas.search import BatchBody, SearchBody
 
 BODIES: tuple[type[BaseModel], ...] = (
@@ -23,6 +25,12 @@ BODIES: tuple[type[BaseModel], ...] = (
     IntakeBody,
     KeyBody,
     RotateBody,
+    FlagPut,
+    FlagPatch,
+    ReasonBody,
+    EvaluateBody,
+    FlagDocument,
+    OfrepBody,
 )
 SECURITY_SCHEMES = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

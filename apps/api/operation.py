@@ -20,7 +20,7 @@ from apps.api.render import JSON_TYPE
 SCOPE = "x-scope"
 PUBLIC = "public"
 SECURITY: list[dict[str, list[str]]] = [{"ApiKey": []}, {"Bearer": []}]
-METHODS_OF_PAGE = frozenset({"get", "post", "put", "delete"})
+METHODS_OF_PAGE = frozenset({"get", "post", "put", "patch", "delete"})
 ALWAYS = (500, 504)
 GUARDED = (401, 403, 429, 503)
 WITH_BODY = (400, 413, 415, 422)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from apps.core.domain.models import Caller, Document
+
+if TYPE_CHECKING:
+    from apps.core.storage.engine import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,10 @@ class Once(Protocol):
 
 class Stores(Protocol):
     """Everything behind SQL."""
+
+    @property
+    def storage(self) -> Storage:
+        """The door itself, for what has its own words below: flags."""
 
     @property
     def answers(self) -> Answers:

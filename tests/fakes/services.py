@@ -11,8 +11,10 @@ from apps.api.runs import Runs
 from apps.api.services import Part, Services
 from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
+from apps.core.storage.engine import Storage
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
+from tests.fakes.flags import FakeFlagStore
 from tests.fakes.intake import FakeIntake
 from tests.fakes.searcher import FakeSearcher
 from tests.fakes.stores import FakeStores
@@ -58,10 +60,28 @@ class World:
     intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
     ready: bool = True
+    flags: FakeFlagStore = field(default_factory=FakeFlagStore)
+    database_url: str | None = None
 
     @asynccontextmanager
     async def opening(self, settings: Settings) -> AsyncIterator[Services]:
         """What `create_app(opening=…)` takes."""
+        async with self._database():
+            yield await self._opened(settings)
+
+    @asynccontextmanager
+    async def _database(self) -> AsyncIterator[None]:
+        if self.database_url is None:
+            yield
+            return
+        storage = await Storage.open(Settings(DATABASE_URL=self.database_url))
+        self.stores.storage = self.flags.storage = storage
+        try:
+            yield
+        finally:
+            await storage.close()
+
+    async def _opened(self, settings: Settings) -> Services:
         services = Services(
             settings=settings,
             clock=self.clock,
@@ -76,9 +96,12 @@ class World:
             stores=Part("database"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
+            flags=self.flags,
         )
         if self.ready:
             services.stores.succeed(self.stores)
             services.intake.succeed(self.intake)
             services.answerer.succeed(self.answerer)
-        yield services
+        if self.database_url is not None:
+            await self.flags.reload()
+        return services

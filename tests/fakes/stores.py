@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown
+from apps.core.storage.engine import Storage
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class FakeStores:
     keys: FakeKeys = field(default_factory=FakeKeys)
     once: FakeOnce = field(default_factory=FakeOnce)
     down: bool = False
+    storage: Storage | None = None
 
     async def ping(self) -> None:
         if self.down:

@@ -167,7 +167,7 @@ STEPS: dict[str, Callable[..., None]] = {
     r'a context containing a key "(.*)", with type "(\w+)" and with value "(.*)"': (
         Evaluator.attribute
     ),
-    "the flag was evaluated with details": Evaluator.evaluate,
+    "the flag was evaluated with details": lambda evaluator: evaluator.evaluate(),
     r'the resolved details value should be "(.*)"': Evaluator.value_is,
     r'the reason should be "(.*)"': Evaluator.reason_is,
     r'the variant should be "(.*)"': Evaluator.variant_is,
@@ -183,6 +183,10 @@ def snapshot_of(flags: FlagSet) -> Snapshot:
 
 def run(example: Example, snapshot: Snapshot) -> None:
     """Do the steps of an example; the first that does not hold raises."""
-    evaluator = Evaluator(snapshot)
+    run_with(example, Evaluator(snapshot))
+
+
+def run_with(example: Example, evaluator: Evaluator) -> None:
+    """The same with an evaluator that may ask elsewhere."""
     for step in example.steps:
         evaluator.step(step)

@@ -1,0 +1,110 @@
+"""Flags as the JSON that the contract promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.api.render import Json, timestamp
+from apps.core.domain.flags import FlagDecision
+from apps.core.flags.snapshot import Explanation
+
+if TYPE_CHECKING:
+    from apps.core.flags.acks import Acked
+    from apps.core.flags.views import FlagView
+    from apps.core.storage.flag_audit import AuditRow
+
+NOT_WAITED: Json = {"acked": None, "expected": None, "elapsed_ms": None, "missing": None}
+
+
+def flag(view: FlagView) -> Json:
+    """One flag of the list."""
+    rollout = view.rollout
+    return {
+        "key": view.key,
+        "description": view.description,
+        "state": view.state,
+        "default_variant": view.default_variant,
+        "percent": view.percent,
+        "killed": view.killed,
+        "killed_by": view.killed_by,
+        "env": {"name": view.variable, "value": view.environment, "hosts": view.vetoed_by},
+        "rollout": None
+        if rollout is None
+        else {
+            "id": rollout.id,
+            "state": rollout.state,
+            "percent": rollout.percent,
+            "stage_idx": rollout.stage_idx,
+            "epoch": rollout.epoch,
+        },
+        "hash_version": view.hash_version,
+        "kind": view.kind,
+        "owner": view.owner,
+        "expires_at": view.expires_at,
+        "stale": view.stale,
+        "prerequisites": view.prerequisites,
+        "version": view.version,
+    }
+
+
+def details(view: FlagView) -> Json:
+    """One flag with its definition."""
+    return {**flag(view), "definition": view.definition}
+
+
+def waited(found: Acked | None) -> Json:
+    """Which workers have switched."""
+    if found is None:
+        return NOT_WAITED
+    return {
+        "acked": found.acked,
+        "expected": found.expected,
+        "elapsed_ms": round(found.elapsed_ms, 1),
+        "missing": found.missing,
+    }
+
+
+def decided(made: FlagDecision) -> Json:
+    """One flag for a caller."""
+    return {
+        "value": made.value,
+        "variant": made.variant,
+        "reason": made.reason,
+        "layer": made.layer,
+    }
+
+
+def explanation(found: Explanation) -> Json:
+    """The whole ladder."""
+    made = found.decision
+    return {
+        "key": found.key,
+        "value": made.value,
+        "variant": made.variant,
+        "reason": made.reason,
+        "decided_by": made.layer,
+        "ladder": [
+            {"layer": each.layer, "opinion": each.variant, "detail": each.detail}
+            for each in found.ladder
+        ],
+        "bucket": made.bucket,
+        "percent": found.percent,
+        "unit_name": found.unit_name,
+    }
+
+
+def audit_row(row: AuditRow) -> Json:
+    """One effective change."""
+    return {
+        "id": row.id,
+        "at": timestamp(row.at),
+        "actor": row.actor,
+        "source": row.source,
+        "flag_key": row.flag_key,
+        "before": row.before,
+        "after": row.after,
+        "reason": row.reason,
+        "evidence": row.evidence,
+        "prev_hash": row.prev_hash,
+        "hash": row.hash,
+    }
