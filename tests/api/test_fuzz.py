@@ -17,6 +17,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     ignored_auth,
     negative_data_rejection,
+    positive_data_acceptance,
     unsupported_method,
 )
 
@@ -29,6 +30,12 @@ from tests.fakes.stores import FakeKey
 
 EXAMPLES_AN_OPERATION = 60
 SEED = 20261121
+CHOOSY = (
+    "PUT /api/v1/admin/flags",
+    "PATCH /api/v1/admin/flags",
+    "POST /api/v1/admin/flags/import",
+    "POST /ofrep/v1/evaluate/flags",
+)
 
 
 class Broken(FakeSearcher):
@@ -56,6 +63,12 @@ def call(case: Case) -> None:
     excluded = [ignored_auth, unsupported_method]
     if case.media_type == "multipart/form-data":
         # In a form every field is text, so a number in place of a text is none.
+        excluded.append(negative_data_rejection)
+    if case.operation.label.startswith(CHOOSY):
+        # No schema can say that a variant exists, that a rule compiles, or which version is there.
+        excluded.append(positive_data_acceptance)
+    if "/ofrep/" in case.operation.label:
+        # It must answer 400 where the rest of the page answers 415 and 422.
         excluded.append(negative_data_rejection)
     case.call_and_validate(headers={"X-API-Key": "secret-fuzz"}, excluded_checks=excluded)
 
@@ -91,9 +104,10 @@ def fuzz(operation: APIOperation, examples: int) -> int:
 
 
 @pytest.mark.slow
-def test_every_made_request_is_answered_as_documented() -> None:
+def test_every_made_request_is_answered_as_documented(sqlite_url: str) -> None:
     """More than a thousand requests, none of which meets a failure or an unknown status."""
-    called = sum(fuzz(each, EXAMPLES_AN_OPERATION) for each in operations(World()))
+    world = World(database_url=sqlite_url)
+    called = sum(fuzz(each, EXAMPLES_AN_OPERATION) for each in operations(world))
     assert called >= 1000
 
 

@@ -65,7 +65,8 @@ async def take_in(
     await flag_versions.lock(s)
     before = await stored_flags.load_flags(s)
     known = {row.key: row for row in before.flags}
-    gone = [key for key in known if key not in document.flags] if mode == "replace" else []
+    said = [key for key, row in known.items() if row.wish != FlagWish()]
+    gone = [key for key in said if key not in document.flags] if mode == "replace" else []
     _refuse_circles(known, document, gone=gone, flags=flags)
     for key in gone:
         await _remove(s, known[key], cause)

@@ -1,0 +1,117 @@
+"""Flags in an operator's words: `debate_mode=12.5%` in, one coloured word out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.core.errors import Unprocessable
+from apps.core.flags.edits import Edit
+
+if TYPE_CHECKING:
+    from apps.core.flags.snapshot import Explanation
+    from apps.core.flags.views import FlagView
+
+WORDS = {"on": True, "true": True, "yes": True, "1": True}
+WORDS |= {"off": False, "false": False, "no": False, "0": False}
+COLOURS = {"on": "green", "off": "dim", "killed": "red", "vetoed": "red", "disabled": "red"}
+PERCENT = 100
+
+
+def edit_of(change: str) -> tuple[str, Edit]:
+    """Read `FLAG=on`, `off`, `auto` or a share such as `12.5%`.
+
+    Raises:
+        Unprocessable: it is none of these.
+    """
+    key, equals, word = (part.strip() for part in change.partition("="))
+    word = word.lower()
+    if key and equals:
+        if word == "auto":
+            return key, Edit(auto=True)
+        if word in WORDS:
+            return key, Edit(on=WORDS[word])
+        percent = _percent(word)
+        if percent is not None:
+            return key, Edit(percent=percent)
+    raise Unprocessable(f"{change!r} is not FLAG=on, off, auto or a share such as 12.5%.")
+
+
+def _percent(word: str) -> float | None:
+    if not word.endswith("%"):
+        return None
+    try:
+        value = float(word[:-1])
+    except ValueError:
+        return None
+    return value if 0 <= value <= PERCENT else None
+
+
+def state_of(view: FlagView, *, colour: bool = True) -> str:
+    """What decides the flag for somebody without rules of their own."""
+    word = _word(view)
+    shade = COLOURS.get(word, "yellow")
+    return f"[{shade}]{word}[/{shade}]" if colour else word
+
+
+def _word(view: FlagView) -> str:
+    if view.killed:
+        return "killed"
+    if view.vetoed_by:
+        return "vetoed"
+    if view.state == "DISABLED":
+        return "disabled"
+    share = view.rollout.percent if view.rollout else view.percent
+    if share is not None and (view.rollout or 0 < share < PERCENT):
+        return f"{share:g} %"
+    return _default(view)
+
+
+def _default(view: FlagView) -> str:
+    if view.default_variant is None:
+        allowed = view.definition is None and view.environment == "true"
+        return "on" if allowed else "off"
+    variants = (view.definition or {}).get("variants", {})
+    value = variants.get(view.default_variant)
+    return ("on" if value else "off") if isinstance(value, bool) else view.default_variant
+
+
+def record(view: FlagView) -> dict[str, object]:
+    """One flag for a program."""
+    rollout = view.rollout
+    return {
+        "key": view.key,
+        "now": _word(view),
+        "state": view.state,
+        "default_variant": view.default_variant,
+        "percent": view.percent,
+        "killed": view.killed,
+        "killed_by": view.killed_by,
+        "env": {"name": view.variable, "value": view.environment, "hosts": list(view.vetoed_by)},
+        "rollout": rollout
+        and {"id": rollout.id, "state": rollout.state, "percent": rollout.percent},
+        "hash_version": view.hash_version,
+        "kind": view.kind,
+        "owner": view.owner,
+        "expires_at": view.expires_at,
+        "stale": view.stale,
+        "version": view.version,
+    }
+
+
+def explained(found: Explanation) -> dict[str, object]:
+    """The ladder for a program."""
+    made = found.decision
+    return {
+        "key": found.key,
+        "value": made.value,
+        "variant": made.variant,
+        "reason": made.reason,
+        "decided_by": made.layer,
+        "ladder": [
+            {"layer": each.layer, "opinion": each.variant, "detail": each.detail}
+            for each in found.ladder
+        ],
+        "bucket": made.bucket,
+        "percent": found.percent,
+        "unit_name": found.unit_name,
+    }
