@@ -14,6 +14,7 @@ from apps.api.bodies import read_json
 from apps.api.flag_desk import READ, ROOT, WRITE, admin_of, wish_of
 from apps.api.operation import operation
 from apps.api.render import JSON_TYPE
+from apps.api.schemas.base import NO_NUL
 from apps.api.schemas.flags import (
     AuditReply,
     Cursor,
@@ -103,8 +104,8 @@ async def _refused(request: Request, error: BadDefinition) -> dict[str, Any]:
 @router.get(f"{ROOT}/audit", **operation(READ, "Who changed what", reply=AuditReply, errors=(422,)))
 async def audit(
     request: Request,
-    flag: Annotated[str | None, Query(max_length=64)] = None,
-    actor: Annotated[str | None, Query(max_length=200)] = None,
+    flag: Annotated[str | None, Query(max_length=64, pattern=NO_NUL)] = None,
+    actor: Annotated[str | None, Query(max_length=200, pattern=NO_NUL)] = None,
     since: Annotated[datetime | None, Query(description="Without a zone: UTC.")] = None,
     cursor: Annotated[Cursor | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from apps.api.schemas.base import NO_NUL, WHOLE, Fault, IsoDate, Reply, Request
+from apps.api.schemas.base import NO_NUL, Fault, IsoDate, Reply, Request
 
 Reason = Annotated[str, StringConstraints(max_length=1000, pattern=NO_NUL)]
 Owner = Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)]
@@ -239,4 +239,4 @@ class AuditReply(Reply):
     next_cursor: int | None
 
 
-Cursor = Annotated[int, Field(ge=1), WHOLE]
+Cursor = Annotated[int, Field(ge=1, le=2**31 - 1)]
