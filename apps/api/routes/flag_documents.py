@@ -81,17 +81,9 @@ async def take_in(
         {"key": key, "blocked_by": f"env:{variable_of(key)}=false", "hosts": names}
         for key, names in hosts.items()
     ]
-    return render.json_response(
-        {
-            "version": done.version,
-            "created": done.created,
-            "changed": done.changed,
-            "removed": done.removed,
-            "errors": [],
-            "vetoed": vetoed,
-            "dry_run": dry_run,
-        }
-    )
+    names = ("version", "created", "changed", "removed")
+    told = {name: getattr(done, name) for name in names}
+    return render.json_response({**told, "errors": [], "vetoed": vetoed, "dry_run": dry_run})
 
 
 async def _refused(request: Request, error: BadDefinition) -> dict[str, Any]:
