@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from starlette.requests import Request
 
@@ -16,9 +16,6 @@ from apps.core.domain.ports import Clock, Searcher
 from apps.core.errors import DtRagError
 from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
-
-if TYPE_CHECKING:
-    from apps.core.flags.reading import Serving
 
 T = TypeVar("T")
 
@@ -92,7 +89,6 @@ class Services:
     stores: Part[Stores]
     intake: Part[Intake]
     answerer: Part[Answerer]
-    flags: Serving | None = None
 
 
 def services_of(request: Request) -> Services:

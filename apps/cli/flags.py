@@ -269,7 +269,7 @@ def _run(work: Callable[[FlagAdmin], Awaitable[T]]) -> T:
 
 
 def _key(name: str) -> str:
-    from apps.core.flags.vetoes import key_of  # noqa: PLC0415
+    from apps.core.flags.catalogue import key_of  # noqa: PLC0415
 
     return key_of(name)
 

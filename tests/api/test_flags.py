@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -35,6 +36,12 @@ SWITCH = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVa
 def world(sqlite_url: str) -> World:
     """Fakes, but flags in SQL."""
     return World(database_url=sqlite_url, clock=RunningClock())
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home of its own, since a kill may write there."""
+    return Settings(DTRAG_HOME=tmp_path)
 
 
 @pytest.fixture
@@ -177,7 +184,7 @@ async def test_kill_and_unkill(admin: httpx.AsyncClient, world: World) -> None:
 
 
 async def test_a_kill_without_a_database(
-    admin: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+    admin: httpx.AsyncClient, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """202, and this worker skips the flag; other changes are 503."""
     from apps.core.errors import StorageDown
@@ -189,6 +196,7 @@ async def test_a_kill_without_a_database(
     monkeypatch.setattr(world.stores.storage, "session", away)
     reply = await admin.post(f"{PLACE}/kill?wait=1")
     assert (reply.status_code, reply.json()["local"]) == (202, True)
+    assert (tmp_path / "KILL").read_text().split() == ["debate_mode"]
     assert not await on(admin)
     assert (await admin.patch(PLACE, json={"on": True})).status_code == 503
 

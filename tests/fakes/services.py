@@ -14,7 +14,6 @@ from apps.core.settings import Settings
 from apps.core.storage.engine import Storage
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
-from tests.fakes.flags import FakeFlagStore
 from tests.fakes.intake import FakeIntake
 from tests.fakes.searcher import FakeSearcher
 from tests.fakes.stores import FakeStores
@@ -60,7 +59,6 @@ class World:
     intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
     ready: bool = True
-    flags: FakeFlagStore = field(default_factory=FakeFlagStore)
     database_url: str | None = None
 
     @asynccontextmanager
@@ -75,7 +73,7 @@ class World:
             yield
             return
         storage = await Storage.open(Settings(DATABASE_URL=self.database_url))
-        self.stores.storage = self.flags.storage = storage
+        self.stores.storage = storage
         try:
             yield
         finally:
@@ -96,12 +94,12 @@ class World:
             stores=Part("database"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
-            flags=self.flags,
         )
         if self.ready:
             services.stores.succeed(self.stores)
             services.intake.succeed(self.intake)
             services.answerer.succeed(self.answerer)
-        if self.database_url is not None:
-            await self.flags.reload()
+        if self.stores.storage is not None:
+            services.flags.attach(self.stores.storage)
+            await services.flags.load()
         return services

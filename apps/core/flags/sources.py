@@ -133,6 +133,17 @@ class FlagFiles:
         self._read_env(known)
         self._read_kill()
 
+    def kill(self, keys: Collection[str]) -> None:
+        """Write flags into the KILL file; one that cannot be written counts in this process."""
+        try:
+            with self._kill.path.open("a", encoding="utf-8") as file:
+                # The last line of a person may lack its end.
+                file.writelines(f"\n{key}\n" for key in sorted(set(keys) - self.killed))
+        except OSError as error:
+            log.error("flags.kill_file_refused", error=type(error).__name__)
+        self._read_kill()
+        self.killed |= set(keys)
+
     def _read_env(self, known: Collection[str] | None) -> None:
         if self._env is None:
             return

@@ -165,6 +165,11 @@ class FlagStore:
         await self.load()
         return self.snapshot.version
 
+    async def kill_locally(self, keys: frozenset[str]) -> None:
+        """Skip flags on this host from now on, `*` for all, until its KILL file is changed."""
+        await asyncio.to_thread(self.files.kill, keys)
+        self.take_files()
+
     async def run(self) -> None:
         """Keep everything up to date until cancelled."""
         await Upkeep(self, self._clock).run()

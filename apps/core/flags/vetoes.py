@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from apps.core.errors import EnvironmentVeto
-from apps.core.flags.catalogue import OWN_NAMES
+from apps.core.flags.catalogue import OWN_NAMES, PREFIX, key_of
 from apps.core.storage.flag_acks import Ack
 
 
 def variable_of(key: str, names: Mapping[str, str] | None = None) -> str:
     """The variable that may veto a flag; `names` are those that really gave a word."""
-    own = OWN_NAMES.get(key, f"FEATURE_{key.upper()}")
+    own = OWN_NAMES.get(key, f"{PREFIX}{key.upper()}")
     return (names or {}).get(key, own)
-
-
-def key_of(name: str) -> str:
-    """The flag that a word of an operator means: its key, or the name of one of its variables."""
-    for key, own_name in OWN_NAMES.items():
-        if name == own_name:
-            return key
-    return name.removeprefix("FEATURE_").lower() if name.startswith("FEATURE_") else name
 
 
 def hosts_against(key: str, acks: Iterable[Ack]) -> tuple[str, ...]:
