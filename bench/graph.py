@@ -21,6 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from opentelemetry.sdk.trace import SpanProcessor
 
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
+from apps.core.flags.evaluation import Evaluation
 from apps.core.settings import Settings
 from apps.core.telemetry.export import exporting
 from apps.core.telemetry.traces import Traces
@@ -79,7 +80,7 @@ def contestants(size: int, process: Traces) -> dict[str, Once]:
     clock = SystemClock()
     models = ModelChain([], clock)
     nodes = tuple(Node(f"n{place}", nothing) for place in range(size))
-    begun = Begun(AnswerRequest("x"), "a", {}, 0.0, 0.0, streaming=False)
+    begun = Begun(AnswerRequest("x"), "a", Evaluation(0, {}), 0.0, 0.0, streaming=False)
     ours, small = bare(size, AnswerState), bare(size, TwoKeys)
 
     async def gated() -> object:

@@ -28,8 +28,9 @@ class Exchange:
     cached: bool | None = None
 
     def header(self, name: bytes, value: str) -> None:
-        """Add a header to the response, whoever renders it."""
-        self.headers.append((name, value.encode("ascii", "replace")))
+        """Set a header of the response, whoever renders it."""
+        kept = [each for each in self.headers if each[0] != name]
+        self.headers = [*kept, (name, value.encode("ascii", "replace"))]
 
     def lift_deadline(self) -> None:
         """Let a stream outlive the request's time; its run keeps a deadline of its own."""

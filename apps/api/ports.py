@@ -5,10 +5,15 @@ The real ones are built in the background, because importing them costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
+from apps.core.domain.flags import Exposed
 from apps.core.domain.models import AnswerRecord, AnswerRequest
+from apps.core.flags.arms_outcome import Outcome
+from apps.core.flags.context import FlagContext
+from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.snapshot import Snapshot
 from apps.ingestion.items import JobView, NewItem
 from apps.orchestration.events import Event
 
@@ -39,6 +44,45 @@ class Answerer(Protocol):
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
         """The record alone."""
+
+
+class Flags(Protocol):
+    """Decides all flags of a request; `core.flags.store.FlagStore`."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All flags at their newest version."""
+
+    @property
+    def host(self) -> str:
+        """Where it runs."""
+
+    def decide(self, context: FlagContext) -> Evaluation:
+        """Every flag for one request."""
+
+    async def fresh(self) -> None:
+        """Learn of every change that was committed before this request."""
+
+    async def reload(self) -> int:
+        """Read everything again; the version."""
+
+    async def kill_locally(self, keys: frozenset[str]) -> None:
+        """Skip flags on this host from now on, `*` for all, without SQL."""
+
+
+class Arms(Protocol):
+    """Counts what happens in the arms of rollouts; `core.flags.arms.ArmRecorder`."""
+
+    def expose(
+        self, evaluation: Evaluation, flag_key: str, *, node: str, request_id: str
+    ) -> Exposed | None:
+        """Note that a request met a flag; None when it is in none of its arms."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Take the end of a request."""
+
+    def feedback(self, exposed: Iterable[Exposed], *, bad: bool) -> None:
+        """Count what somebody said of an answer."""
 
 
 class Intake(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import orjson
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from apps.api.store_ports import DocumentSummary, KeyDetails, Opinion
 from apps.core.domain.flags import Decisions
 from apps.core.domain.models import AnswerRecord, Citation, Document, Hit, SearchResult, Source
+from apps.core.flags.evaluation import decision_json
 from apps.ingestion.items import JobView
 
 JSON_TYPE = "application/json"
@@ -140,21 +141,13 @@ def decision(record: AnswerRecord) -> Json:
 
 
 def flags(decisions: Decisions) -> Json:
-    """What each flag was and why; bucket and rollout only where a rollout decided."""
-    shown: Json = {}
-    for key, made in decisions.items():
-        entry: Json = {"on": made.on, "reason": made.reason, "layer": made.layer}
-        if made.bucket is not None:
-            entry["bucket"] = made.bucket
-        if made.rollout is not None:
-            entry["rollout"] = made.rollout
-        shown[key] = entry
-    return shown
+    """What each flag was, by which layer and why; what is not known is left out."""
+    return {key: decision_json(made) for key, made in decisions.items()}
 
 
-def flags_header(decisions: Decisions) -> str:
-    """The same as one header line, e.g. `debate_mode=on;mcp_tools=off`."""
-    return ";".join(f"{key}={'on' if made.on else 'off'}" for key, made in decisions.items())
+def flags_header(shown: Mapping[str, Mapping[str, object]]) -> str:
+    """What `flags` made, as one header line, e.g. `debate_mode=on;mcp_tools=off`."""
+    return ";".join(f"{key}={'on' if made['on'] else 'off'}" for key, made in shown.items())
 
 
 def opinion(value: Opinion) -> Json:

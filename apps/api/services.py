@@ -8,13 +8,12 @@ from typing import Generic, TypeVar, cast
 
 from starlette.requests import Request
 
-from apps.api.ports import Answerer, AnyCache, Index, Intake, Usage
+from apps.api.ports import Answerer, AnyCache, Arms, Flags, Index, Intake, Usage
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.store_ports import Stores
 from apps.core.domain.ports import Clock, Searcher
 from apps.core.errors import DtRagError
-from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
 
 T = TypeVar("T")
@@ -73,7 +72,7 @@ class Services:
 
     searcher, index: the same open index version; there from the first request on.
     flags: decided by the environment and the host's files until SQL is there.
-    stores: SQL, a second later; intake and answerer after it.
+    stores: SQL, a second later; arms, intake and answerer after it.
     """
 
     settings: Settings
@@ -85,8 +84,9 @@ class Services:
     limiter: Limiter
     runs: Runs
     usage: Usage
-    flags: FlagStore
+    flags: Flags
     stores: Part[Stores]
+    arms: Part[Arms]
     intake: Part[Intake]
     answerer: Part[Answerer]
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from apps.api import render
-from apps.api.stores import SqlAnswers, SqlDocuments, SqlKeys, SqlOnce
+from apps.api.stores import SqlAnswers, SqlDocuments, SqlKeys, SqlOnce, exposures
 from apps.core.domain.models import AnswerRecord
 from apps.core.domain.ports import Clock
 from apps.core.errors import StorageDown
+from apps.core.flags.arms import ArmRecorder, Snapshots
 from apps.core.settings import Settings
 from apps.core.storage import answers, changes, keys, migrate, tables
 from apps.core.storage.changes import Watch, open_watch
@@ -68,6 +69,10 @@ class Sql:
         """Ask for a sign of life."""
         await self.storage.ping()
 
+    def arms(self, flags: Snapshots) -> ArmRecorder:
+        """What counts the arms of rollouts, under the service's pepper."""
+        return ArmRecorder(self._clock, self._pepper, flags)
+
     async def record(self, made: AnswerRecord) -> None:
         """Keep an answer, written behind the response.
 
@@ -79,7 +84,7 @@ class Sql:
             request_id=made.request_id,
             key_id=made.key_id,
             question_masked=made.question_masked,
-            body=render.answer(made),
+            body={**render.answer(made), **exposures(made)},
             created_at=made.created_at,
         )
         if not self.storage.writer.put(tables.answer, answers.answer_row(stored)):

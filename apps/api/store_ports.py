@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Answers(Protocol):
 
     async def opinions(self, answer_id: str) -> Sequence[Opinion]:
         """What was said of it, oldest first."""
+
+    async def exposed(self, answer_id: str) -> Sequence[Exposed]:
+        """The arms of rollouts that it had met."""
 
     async def judge(self, opinion: Opinion, *, caller: str) -> None:
         """Store and commit, in place of the caller's earlier one.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
 
 from apps.api import store_ports as ports
-from apps.core.domain.models import Caller, Document
+from apps.core.domain.flags import Exposed
+from apps.core.domain.models import AnswerRecord, Caller, Document
 from apps.core.domain.ports import Clock
 from apps.core.errors import NotFound
 from apps.core.storage import answers, documents, idempotency, keyring, keys
@@ -15,6 +18,8 @@ from apps.core.text import pii
 
 # The worker that answered writes within this time; another worker may be asked sooner.
 BEHIND_S = 0.3
+# The part of a stored answer that was not sent: for feedback, which arms it had met.
+EXPOSED = "exposed"
 
 
 class SqlAnswers:
@@ -25,6 +30,17 @@ class SqlAnswers:
 
     async def find(self, answer_id: str) -> dict[str, object] | None:
         """The body as it was sent; one that was just made is waited for."""
+        found = await self._waited(answer_id)
+        if found is not None:
+            found.pop(EXPOSED, None)
+        return found
+
+    async def exposed(self, answer_id: str) -> Sequence[Exposed]:
+        """The arms that it had met."""
+        found = await self._find(answer_id) or {}
+        return [Exposed(**each) for each in cast("list[Any]", found.get(EXPOSED, ()))]
+
+    async def _waited(self, answer_id: str) -> dict[str, object] | None:
         found = await self._find(answer_id)
         if found is None:
             await self._storage.writer.flush()
@@ -72,6 +88,11 @@ class SqlAnswers:
         )
         async with self._storage.session() as s:
             await answers.put_feedback(s, given)
+
+
+def exposures(record: AnswerRecord) -> dict[str, object]:
+    """What is stored beside an answer's body; nothing when no arm was met."""
+    return {EXPOSED: [asdict(each) for each in record.exposed]} if record.exposed else {}
 
 
 class SqlKeys:

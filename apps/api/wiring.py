@@ -111,6 +111,7 @@ class Loader:
             usage=self.usage,
             flags=self.flags,
             stores=Part("database"),
+            arms=Part("arms"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
         )
@@ -128,7 +129,10 @@ class Loader:
         sql = await loaded(services.stores, self._open_sql)
         for key_id, used in (await sql.used_today()).items():
             services.limiter.used_today(key_id, used)
+        arms = sql.arms(self.flags)
+        services.arms.succeed(arms)
         group.create_task(self.usage.write_forever(sql.count_use))
+        group.create_task(kept_going("arms", partial(arms.run, sql.storage)))
         group.create_task(self._ingest(sql))
         answerer = await loaded(services.answerer, partial(self._open_answerer, sql))
         # The first question should not pay for importing a provider's kit.
@@ -189,6 +193,7 @@ class Loader:
             record=sql.record,
             clock=self.clock,
             flags=self.flags,
+            arms=self.services.arms.value,
         )
         # A new installation has no index for a moment; an early question waits for it too.
         await self.indexed.wait()

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 MIN_SECRET_BYTES = 32
 # Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
 MIN_SECRET_VARIETY = 10
 EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
+
+
+Affliction = Literal["error", "slow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is done to a node on purpose: `amount` is a share of runs (error) or seconds (slow)."""
+
+    kind: Affliction
+    amount: float
+
+
+def faults(value: str) -> Mapping[str, Fault]:
+    """Read `node=error:0.5,other=slow:1.5`, node by node.
+
+    Raises:
+        ValueError: not of this form, or an amount outside of 0..1 (error) or 0..60 s (slow).
+    """
+    found = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        node, _, what = entry.partition("=")
+        kind, _, amount = what.partition(":")
+        known = {name: name for name in get_args(Affliction)}.get(kind)
+        try:
+            size = float(amount)
+        except ValueError:
+            size = -1.0
+        if known is None or not node or not 0 <= size <= (1 if known == "error" else 60):
+            raise ValueError(f"{entry!r} is not like debate_mode=error:0.5 or debate_mode=slow:1.5")
+        found[node] = Fault(known, size)
+    return MappingProxyType(found)
 
 
 def database_url(value: str) -> str:

@@ -75,6 +75,7 @@ class Settings(BaseModel):
     MAX_BODY_BYTES: int = Field(default=1 << 20, ge=1024)
     MAX_UPLOAD_BYTES: int = Field(default=50 * 1000 * 1000, ge=1024)
     FETCH_ALLOW_HOSTS: str = ""
+    DTRAG_FAULTS: str = ""
     # The names and meanings that OpenTelemetry gives them; an address may hold a password.
     OTEL_EXPORTER_OTLP_ENDPOINT: str = Field(default="", repr=False)
     OTEL_EXPORTER_OTLP_HEADERS: SecretStr | None = None
@@ -125,6 +126,12 @@ class Settings(BaseModel):
     def _collector(cls, value: str) -> str:
         return setting_values.http_address(value) if value else value
 
+    @field_validator("DTRAG_FAULTS")
+    @classmethod
+    def _faults(cls, value: str) -> str:
+        setting_values.faults(value)
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.DTRAG_CHUNK_OVERLAP >= self.DTRAG_CHUNK_TOKENS:
@@ -132,6 +139,8 @@ class Settings(BaseModel):
         weights = (self.DTRAG_DENSE_WEIGHT, self.DTRAG_LEXICAL_WEIGHT)
         if None not in weights and abs(sum(w for w in weights if w is not None) - 1) > 1e-9:
             raise ValueError("DTRAG_DENSE_WEIGHT and DTRAG_LEXICAL_WEIGHT must sum to 1")
+        if self.DTRAG_FAULTS and self.ENVIRONMENT != "development":
+            raise ValueError("DTRAG_FAULTS breaks answers on purpose; ENVIRONMENT=development only")
         if self.ENVIRONMENT == "production":
             secret = self.SECRET_KEY.get_secret_value() if self.SECRET_KEY else ""
             setting_values.refuse_weak_secret(secret)
@@ -142,6 +151,11 @@ class Settings(BaseModel):
         """The SQLAlchemy URL; SQLite under DTRAG_HOME when none is given."""
         embedded = (self.DTRAG_HOME / "dtrag.db").resolve()
         return self.DATABASE_URL or f"sqlite+aiosqlite:///{embedded}"
+
+    @cached_property
+    def faults(self) -> Mapping[str, setting_values.Fault]:
+        """What is done to nodes on purpose, by node."""
+        return setting_values.faults(self.DTRAG_FAULTS)
 
     @cached_property
     def artifacts_dir(self) -> Path:

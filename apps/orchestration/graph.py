@@ -3,12 +3,16 @@
 A node whose flag is off is not in the graph: it costs nothing and cannot change the answer.
 The gate gives a node its time, tries it again when it is worth it, counts it, and decides what
 its failure means.
+
+In the control of a rollout the node is not there either, but the request counts only if it would
+have reached it: the gate of the step before its place asks its trigger on the way out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
+from itertools import takewhile
 from typing import Annotated, Protocol, TypedDict, cast
 
 import structlog
@@ -16,8 +20,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
+from apps.core.domain.flags import Decisions
 from apps.core.errors import DeadlineExceeded, DtRagError, SystemFailure
+from apps.core.flags.evaluation import span_facts
 from apps.core.resilience import allowance_s
+from apps.core.setting_values import Fault
 from apps.core.telemetry import metrics, traces
 from apps.orchestration.events import Progress, Step
 from apps.orchestration.node import Node, RunContext
@@ -55,7 +62,8 @@ async def walk(
         DtRagError: an always-on node failed.
     """
     final: AnswerState = state
-    graph = compiled(on & {node.flag.key for node in pipeline if node.flag}, pipeline)
+    flags = {node.flag.key for node in pipeline if node.flag}
+    graph = compiled(on & flags, pipeline, controls=_controls(state["decisions"], flags - on))
     begun: Walk = {"state": state}
     async for found in graph.astream(begun, context=ctx, stream_mode="values", output_keys="state"):
         final = cast("AnswerState", found)
@@ -70,28 +78,56 @@ class Gate(Protocol):
 
 
 @lru_cache(maxsize=256)
-def compiled(on: frozenset[str], pipeline: tuple[Node, ...]) -> Graph:
-    """Build the graph of the always-on nodes and those whose flag is in `on`; 1.3 ms, cached."""
+def compiled(
+    on: frozenset[str],
+    pipeline: tuple[Node, ...],
+    *,
+    controls: frozenset[str] = frozenset(),
+) -> Graph:
+    """Build the graph of the always-on nodes and those whose flag is in `on`; 1.3 ms, cached.
+
+    Args:
+        on: keys of flags.
+        pipeline: every node in its place.
+        controls: flags that are off in an arm, whose triggers are asked at their nodes' places.
+    """
     graph = StateGraph(Walk, context_schema=RunContext)
     last = START
-    for node in pipeline:
+    for place, node in enumerate(pipeline):
         if node.flag is None or node.flag.key in on:
-            graph.add_node(node.name, gated(node))
+            graph.add_node(node.name, gated(node, _absent(pipeline[place + 1 :], on, controls)))
             graph.add_edge(last, node.name)
             last = node.name
     graph.add_edge(last, END)
     return graph.compile()
 
 
-def gated(node: Node) -> Gate:
-    """Wrap a node as a step of the graph."""
+def _controls(decisions: Decisions, off: set[str]) -> frozenset[str]:
+    return frozenset(key for key in off if key in decisions and decisions[key].arm is not None)
+
+
+def _absent(
+    later: tuple[Node, ...], on: frozenset[str], controls: frozenset[str]
+) -> tuple[Node, ...]:
+    """The nodes of controls that would stand between a step and the next."""
+    between = takewhile(lambda node: node.flag is not None and node.flag.key not in on, later)
+    return tuple(node for node in between if node.flag and node.flag.key in controls)
+
+
+def gated(node: Node, absent: tuple[Node, ...] = ()) -> Gate:
+    """Wrap a node as a step of the graph; `absent` are the controls behind it."""
     span_name = f"node.{node.name}"
 
     async def step(state: Walk, *, runtime: Runtime[RunContext]) -> Written:
         ctx = runtime.context
+        refused = _refused(node, state["state"], ctx)
+        if refused is not None:
+            return {"state": refused}
         started_s = ctx.clock.monotonic()
         ctx.emit(Progress(node.name, "started"))
         with traces.begin(span_name) as span:
+            if node.flag is not None and span.recorded:
+                span.note(span_facts(node.flag.key, state["state"]["decisions"][node.flag.key]))
             try:
                 update = _checked(node, await _attempted(node, state["state"], ctx))
             # The gate is where a node's failure, whatever it is, gets its meaning.
@@ -102,18 +138,68 @@ def gated(node: Node) -> Gate:
         _tell(node, ctx, started_s=started_s, step="ended")
         return {"state": {**update, "nodes": [node.name]}}
 
-    return step
+    return _watching(step, absent) if absent else step
+
+
+def _refused(node: Node, state: AnswerState, ctx: RunContext) -> Update | None:
+    """What a flagged node leaves behind when it must not run, or has nothing to do."""
+    if node.flag is None:
+        return None
+    if ctx.killed(node.flag.key):
+        # Also when it was killed after the request came; the answer is the baseline's.
+        ctx.emit(Progress(node.name, "skipped"))
+        metrics.node_failures.of(node.name, "killed").inc()
+        return {"degraded": [node.name]}
+    return None if _met(node, state, ctx) else {}
+
+
+def _watching(step: Gate, absent: tuple[Node, ...]) -> Gate:
+    """The same step, which then asks the triggers of the nodes that are not behind it."""
+
+    async def watched(state: Walk, *, runtime: Runtime[RunContext]) -> Written:
+        written = await step(state, runtime=runtime)
+        after = updated(state["state"], written["state"])
+        for node in absent:
+            if node.flag is not None and not runtime.context.killed(node.flag.key):
+                _met(node, after, runtime.context)
+        return written
+
+    return watched
+
+
+def _met(node: Node, state: AnswerState, ctx: RunContext) -> bool:
+    """Whether a node has something to do here; if so, the request has met its flag."""
+    try:
+        applies = node.applies(state)
+    # A trigger of ours must not cost an answer, least of all in the control.
+    except Exception as error:
+        metrics.node_failures.of(node.name, traces.reason_of(error)).inc()
+        log.error("node.trigger_failed", node=node.name, exc_info=error)
+        return False
+    if applies and node.flag is not None:
+        ctx.exposed(node.flag.key, node.name)
+    return applies
 
 
 async def _attempted(node: Node, state: AnswerState, ctx: RunContext) -> Update:
     for attempt in range(1, node.attempts + 1):
         try:
             async with asyncio.timeout(allowance_s(node.timeout_s, ctx.time_left_s())):
+                if node.name in ctx.faults:
+                    await _suffer(ctx.faults[node.name], ctx)
                 return await node.run(state, ctx)
         except DtRagError as error:
             if attempt == node.attempts or not error.retryable:
                 raise
     raise SystemFailure(f"{node.name} has no attempts.")
+
+
+async def _suffer(fault: Fault, ctx: RunContext) -> None:
+    """Break or delay a node on purpose, for demonstrations in development."""
+    if fault.kind == "slow":
+        await asyncio.sleep(fault.amount)
+    elif ctx.rng.random() < fault.amount:
+        raise SystemFailure("A fault was asked for with DTRAG_FAULTS.")
 
 
 def _checked(node: Node, update: Update) -> Update:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from apps.core.domain.models import AnswerRequest
@@ -13,27 +13,27 @@ from apps.orchestration.prompts import FINGERPRINT
 
 
 def answer_key(
-    request: AnswerRequest, on: Collection[str], *, models: Sequence[str], version: str
+    request: AnswerRequest, flags: str, *, models: Sequence[str], version: str
 ) -> str | None:
     """Name the answer to this very question now; None when the history has a say in it.
 
     Args:
         request: who asks what, and how.
-        on: keys of the flags that are on.
+        flags: digest of what was decided, arms included; two arms never share an answer.
         models: names in fallback order.
         version: of the index.
     """
     if request.history:
         return None
-    return "answer:" + _digest(*_asked(request, on), list(models), version, FINGERPRINT)
+    return "answer:" + _digest(*_asked(request, flags), list(models), version, FINGERPRINT)
 
 
-def recall_key(request: AnswerRequest, on: Collection[str]) -> str | None:
+def recall_key(request: AnswerRequest, flags: str) -> str | None:
     """The same without index, models and wording; tenant and filters still say who may see it."""
-    return None if request.history else "recall:" + _digest(*_asked(request, on))
+    return None if request.history else "recall:" + _digest(*_asked(request, flags))
 
 
-def _asked(request: AnswerRequest, on: Collection[str]) -> list[object]:
+def _asked(request: AnswerRequest, flags: str) -> list[object]:
     return [
         request.caller.tenant,
         normal_form(request.question).casefold(),
@@ -41,7 +41,7 @@ def _asked(request: AnswerRequest, on: Collection[str]) -> list[object]:
         request.top_k,
         asdict(request.filters),
         request.language,
-        sorted(on),
+        flags,
     ]
 
 

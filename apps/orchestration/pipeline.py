@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -18,13 +18,15 @@ import structlog
 from apps.core.domain.models import AnswerRecord, AnswerRequest
 from apps.core.domain.ports import Clock, FlagDecider, Searcher
 from apps.core.errors import DeadlineExceeded, DtRagError, SystemFailure
+from apps.core.flags.evaluation import Evaluation
 from apps.core.settings import Settings
 from apps.core.telemetry import metrics
 from apps.orchestration.events import Complete, Event, Failed
+from apps.orchestration.exposures import Arms, Exposures, Nobody
 from apps.orchestration.graph import walk
 from apps.orchestration.keys import answer_key, recall_key
 from apps.orchestration.models import ModelChain
-from apps.orchestration.node import Node, RunContext
+from apps.orchestration.node import Node, RunContext, nothing_killed
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.outbox import Outbox
 from apps.orchestration.records import (
@@ -75,6 +77,8 @@ class AnswerPipeline:
     rng: answer ids, fences and pauses; `random.SystemRandom` outside of tests.
     record: keeps what was answered; a failure there is logged and does not lose the answer.
     nodes: the walk.
+    arms: counts what the arms of rollouts do.
+    killed: whether a flag is killed now, by the newest snapshot.
     """
 
     search: Index
@@ -87,6 +91,8 @@ class AnswerPipeline:
     rng: random.Random
     record: Record
     nodes: tuple[Node, ...] = PIPELINE
+    arms: Arms = field(default_factory=Nobody)
+    killed: Callable[[str], bool] = nothing_killed
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
         """Answer at once.
@@ -116,7 +122,7 @@ class AnswerPipeline:
                 so that a provider that breaks off can still be replaced.
         """
         begun = self._begin(request, streaming=streaming)
-        outbox = Outbox(begun.answer_id, request.request_id, begun.decisions)
+        outbox = Outbox(begun.answer_id, request.request_id, begun.evaluation)
         task = asyncio.create_task(self._run(begun, outbox))
         task.add_done_callback(lambda _: outbox.close())
         try:
@@ -130,10 +136,13 @@ class AnswerPipeline:
     def _begin(self, request: AnswerRequest, *, streaming: bool) -> Begun:
         now_s = self.clock.monotonic()
         limit_s = self.settings.REQUEST_TIMEOUT_S
+        decisions = request.decisions
+        if decisions is None:
+            decisions = self.flags.evaluate_all(request)
         return Begun(
             request,
             answer_id=f"{self.rng.getrandbits(128):032x}",
-            decisions=dict(self.flags.evaluate_all(request)),
+            evaluation=Evaluation.of(decisions),
             started_s=now_s,
             deadline=now_s + min(request.timeout_s or limit_s, limit_s),
             streaming=streaming,
@@ -141,17 +150,34 @@ class AnswerPipeline:
 
     async def _run(self, begun: Begun, outbox: Outbox) -> None:
         trace_beginning(begun)
+        exposures = Exposures(self.arms, begun.evaluation, begun.request.request_id)
         try:
-            record = await self._known(begun) or await self._made(begun, outbox)
+            record = await self._known(begun) or await self._made(begun, outbox, exposures)
             outbox.tell_rest(record)
         except DtRagError as error:
             log.warning("answer.failed", code=error.code, error=error.detail)
+            self._failed(error, begun, outbox, exposures)
             outbox.emit(Failed(error, outbox.spoken))
             return
+        except Exception:
+            self._failed(None, begun, outbox, exposures)
+            raise
+        except asyncio.CancelledError:
+            # Whoever leaves early says nothing about an arm; a run that hangs past its time does.
+            if self.clock.monotonic() >= begun.deadline:
+                self._failed(DeadlineExceeded("Given up."), begun, outbox, exposures)
+            raise
         record = await self._kept(record)
+        exposures.answered(record, has_models=bool(self.models))
         self._count(record, begun)
         trace_end(record)
         outbox.emit(Complete(record))
+
+    def _failed(
+        self, error: DtRagError | None, begun: Begun, outbox: Outbox, exposures: Exposures
+    ) -> None:
+        elapsed_ms = self._elapsed_ms(begun)
+        exposures.failed(error, at=self.clock.now(), elapsed_ms=elapsed_ms, text=outbox.spoken)
 
     async def _known(self, begun: Begun) -> AnswerRecord | None:
         """Answer from the cache."""
@@ -162,29 +188,30 @@ class AnswerPipeline:
         timings_ms = {"total": self._elapsed_ms(begun)}
         return again(begun, found, timings_ms=timings_ms, now=self.clock.now())
 
-    async def _made(self, begun: Begun, outbox: Outbox) -> AnswerRecord:
+    async def _made(self, begun: Begun, outbox: Outbox, exposures: Exposures) -> AnswerRecord:
         """Answer by walking the graph, and remember a good answer."""
         if begun.deadline <= self.clock.monotonic():
             raise DeadlineExceeded("The request's time was used up before it began.")
         state = initial(begun, self.search.version or "")
-        state = await walk(begun.on, self.nodes, state, self._context(begun, outbox))
+        ctx = self._context(begun, outbox, exposures)
+        state = await walk(begun.on, self.nodes, state, ctx)
         timings_ms = {"total": self._elapsed_ms(begun), **outbox.timings_ms}
         record = made(begun, state, timings_ms=timings_ms, now=self.clock.now())
         await self._remember(begun, record)
-        return record
+        return replace(record, exposed=exposures.met) if exposures.met else record
 
     async def _remember(self, begun: Begun, record: AnswerRecord) -> None:
         if record.abstained or record.degraded or record.mode == "search":
             return
         if key := self._key(begun, record.index_version):
             await self.cache.put(key, record)
-        recall = recall_key(begun.request, begun.on)
+        recall = recall_key(begun.request, begun.evaluation.digest)
         if recall and record.answer_origin != "extractive":
             await self.cache.put(recall, record, ttl_s=RECALL_TTL_S)
 
-    def _context(self, begun: Begun, outbox: Outbox) -> RunContext:
+    def _context(self, begun: Begun, outbox: Outbox, exposures: Exposures) -> RunContext:
         async def recall() -> AnswerRecord | None:
-            key = recall_key(begun.request, begun.on)
+            key = recall_key(begun.request, begun.evaluation.digest)
             return await self.cache.get(key, AnswerRecord) if key else None
 
         on = [node for node in self.nodes if node.flag is None or node.flag.key in begun.on]
@@ -198,6 +225,9 @@ class AnswerPipeline:
             recall=recall,
             may_emit_text=begun.streaming and not any(node.replaces_draft for node in on),
             max_cost_usd=begun.request.max_cost,
+            exposed=exposures.meet,
+            killed=self.killed,
+            faults=self.settings.faults,
         )
 
     async def _kept(self, record: AnswerRecord) -> AnswerRecord:
@@ -229,4 +259,5 @@ class AnswerPipeline:
     def _key(self, begun: Begun, version: str | None) -> str | None:
         if not version:
             return None
-        return answer_key(begun.request, begun.on, models=self.models.names, version=version)
+        flags = begun.evaluation.digest
+        return answer_key(begun.request, flags, models=self.models.names, version=version)

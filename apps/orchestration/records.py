@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from apps.core.domain.flags import FlagDecision
 from apps.core.domain.models import AnswerRecord, AnswerRequest, SearchSignals, Usage
+from apps.core.flags.evaluation import Evaluation, span_facts
 from apps.core.telemetry import traces
 from apps.orchestration.state import AnswerState
 
@@ -17,7 +17,7 @@ class Begun:
 
     request: AnswerRequest
     answer_id: str
-    decisions: Mapping[str, FlagDecision]
+    evaluation: Evaluation
     started_s: float
     deadline: float
     streaming: bool
@@ -25,7 +25,7 @@ class Begun:
     @property
     def on(self) -> frozenset[str]:
         """Keys of the flags that are on."""
-        return frozenset(key for key, decision in self.decisions.items() if decision.on)
+        return self.evaluation.on
 
 
 def trace_beginning(begun: Begun) -> None:
@@ -39,13 +39,8 @@ def trace_beginning(begun: Begun) -> None:
     for name, value in (("user_id", request.user_id), ("session_id", request.session_id)):
         if value:
             span.note({f"dtrag.{name}_pseudonym": span.pseudonym(value)})
-    for key, decision in begun.decisions.items():
-        facts = {
-            "feature_flag.key": key,
-            "feature_flag.result.variant": decision.variant or ("on" if decision.on else "off"),
-            "feature_flag.result.reason": decision.reason.lower(),
-        }
-        span.event("feature_flag.evaluation", facts)
+    for key, decision in begun.evaluation.items():
+        span.event("feature_flag.evaluation", span_facts(key, decision))
 
 
 def trace_end(record: AnswerRecord) -> None:
@@ -75,7 +70,7 @@ def initial(begun: Begun, index_version: str) -> AnswerState:
         "top_k": request.top_k,
         "filters": request.filters,
         "history": request.history,
-        "decisions": dict(begun.decisions),
+        "decisions": dict(begun.evaluation),
         "language": request.language or "en",
         "question_masked": "",
         "smalltalk": None,
@@ -118,7 +113,7 @@ def made(
         hits=state["hits"],
         abstained=state["abstained"],
         reason=state["reason"],
-        decisions=begun.decisions,
+        decisions=begun.evaluation.decisions,
         nodes=tuple(state["nodes"]),
         degraded=tuple(state["degraded"]),
         served_by=state["served_by"],
@@ -142,7 +137,8 @@ def again(
         known,
         answer_id=begun.answer_id,
         request_id=begun.request.request_id,
-        decisions=begun.decisions,
+        decisions=begun.evaluation.decisions,
+        exposed=(),
         nodes=(),
         served_by="cache",
         answer_origin="cache",

@@ -8,6 +8,7 @@ from apps.core.domain.ports import Clock
 from apps.core.flags.store import FlagStore
 from apps.core.llm.models import chat_models
 from apps.core.settings import Settings
+from apps.orchestration.exposures import Arms, Nobody
 from apps.orchestration.models import ModelChain
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.pipeline import AnswerPipeline, Index, Memory, Record
@@ -21,6 +22,7 @@ def open_pipeline(
     record: Record,
     clock: Clock,
     flags: FlagStore | None = None,
+    arms: Arms | None = None,
 ) -> AnswerPipeline:
     """The pipeline of one process; providers are imported by the first question that needs them.
 
@@ -31,19 +33,26 @@ def open_pipeline(
         record: keeps what was answered.
         clock: times and durations.
         flags: the process's own; by the environment and the host's files alone when absent.
+        arms: counts what the arms of rollouts do; nobody does when absent.
 
     Raises:
         SettingsError: an entry of DTRAG_LLM cannot be used.
     """
-    flags = flags or FlagStore(settings, clock=clock)
-    flags.declare([node.flag for node in PIPELINE if node.flag is not None])
+    decider = flags or FlagStore(settings, clock=clock)
+    decider.declare([node.flag for node in PIPELINE if node.flag is not None])
+
+    def killed(flag_key: str) -> bool:
+        return decider.snapshot.is_killed(flag_key)
+
     return AnswerPipeline(
         search,
         ModelChain(chat_models(settings), clock),
-        flags=flags,
+        flags=decider,
         cache=cache,
         settings=settings,
         clock=clock,
         rng=random.SystemRandom(),
         record=record,
+        arms=arms or Nobody(),
+        killed=killed,
     )

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from apps.core.domain.flags import Flag
+from apps.core.domain.models import AnswerRequest
 from apps.core.flags.catalogue import CATALOGUE, Environment
+from apps.core.flags.context import FlagContext, context_of
+from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.rollout import Rollout
 from apps.core.flags.snapshot import FlagWorld, Snapshot
 from apps.core.flags.stored import world_of
 from apps.core.storage import flags as stored_flags
@@ -21,8 +25,19 @@ class FakeFlagStore:
     flags: Sequence[Flag] = CATALOGUE
     environment: Environment = field(default_factory=lambda: Environment({}, {}))
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(FlagWorld(flags=CATALOGUE)))
+    decided: list[FlagContext] = field(default_factory=list)
     worker_id: str = "here:1"
     host: str = "here"
+
+    def decide(self, context: FlagContext) -> Evaluation:
+        self.decided.append(context)
+        return self.snapshot.evaluate_all(context)
+
+    def evaluate_all(self, request: AnswerRequest | None) -> Evaluation:
+        return self.decide(context_of(request, timestamp=0))
+
+    async def fresh(self) -> None:
+        return
 
     async def reload(self) -> int:
         if self.storage is not None:
@@ -35,3 +50,9 @@ class FakeFlagStore:
     async def kill_locally(self, keys: frozenset[str]) -> None:
         local = self.snapshot.world.local_kill | keys
         self.snapshot = self.snapshot.changed(local_kill=local)
+
+
+def rolled_out(*rollouts: Rollout, **more: object) -> FakeFlagStore:
+    """The flags of the product, of which some are rolled out."""
+    world = FlagWorld(flags=CATALOGUE, rollouts={each.flag_key: each for each in rollouts})
+    return FakeFlagStore(snapshot=Snapshot(world).changed(**more))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from apps.api.ports import Arms
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
@@ -14,6 +15,7 @@ from apps.core.settings import Settings
 from apps.core.storage.engine import Storage
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
+from tests.fakes.flags import FakeFlagStore
 from tests.fakes.intake import FakeIntake
 from tests.fakes.searcher import FakeSearcher
 from tests.fakes.stores import FakeStores
@@ -58,6 +60,8 @@ class World:
     answerer: FakeAnswerer = field(default_factory=FakeAnswerer)
     intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
+    flags: FakeFlagStore | None = None
+    arms: Arms | None = None
     ready: bool = True
     database_url: str | None = None
 
@@ -90,16 +94,19 @@ class World:
             limiter=Limiter(self.clock),
             runs=Runs(self.clock),
             usage=self.usage,
-            flags=FlagStore(settings, clock=self.clock),
+            flags=self.flags or FlagStore(settings, clock=self.clock),
             stores=Part("database"),
+            arms=Part("arms"),
             intake=Part("ingestion"),
             answerer=Part("answerer"),
         )
         if self.ready:
             services.stores.succeed(self.stores)
+            if self.arms is not None:
+                services.arms.succeed(self.arms)
             services.intake.succeed(self.intake)
             services.answerer.succeed(self.answerer)
-        if self.stores.storage is not None:
+        if self.stores.storage is not None and isinstance(services.flags, FlagStore):
             services.flags.attach(self.stores.storage)
             await services.flags.load()
         return services

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
+from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown
 from apps.core.storage.engine import Storage
@@ -99,12 +100,16 @@ class FakeAnswers:
 
     bodies: dict[str, dict[str, object]] = field(default_factory=dict)
     said: dict[tuple[str, str], Opinion] = field(default_factory=dict)
+    arms: dict[str, Sequence[Exposed]] = field(default_factory=dict)
 
     async def find(self, answer_id: str) -> dict[str, object] | None:
         return self.bodies.get(answer_id)
 
     async def opinions(self, answer_id: str) -> Sequence[Opinion]:
         return [each for (about, _), each in self.said.items() if about == answer_id]
+
+    async def exposed(self, answer_id: str) -> Sequence[Exposed]:
+        return self.arms.get(answer_id, ())
 
     async def judge(self, opinion: Opinion, *, caller: str) -> None:
         if opinion.answer_id not in self.bodies:

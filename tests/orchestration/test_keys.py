@@ -25,15 +25,15 @@ def test_who_asks_within_a_tenant_does_not_matter() -> None:
 
 def test_a_recollection_forgets_how_it_was_made() -> None:
     """Its key knows neither index nor models, but the flags that were on."""
-    assert recall_key(ASKED, []) == recall_key(ASKED, [])
-    assert recall_key(ASKED, ["debate_mode"]) != recall_key(ASKED, [])
+    assert recall_key(ASKED, "off") == recall_key(ASKED, "off")
+    assert recall_key(ASKED, "on") != recall_key(ASKED, "off")
 
 
 def test_a_history_has_no_key() -> None:
     """An answer within a conversation is for that conversation."""
     told = AnswerRequest("그러면 부산은?", history=(("user", "서울의 인구는?"),))
     assert _key(told) is None
-    assert recall_key(told, []) is None
+    assert recall_key(told, "off") is None
 
 
 def test_nothing_of_the_question_is_readable() -> None:
@@ -44,4 +44,4 @@ def test_nothing_of_the_question_is_readable() -> None:
 
 
 def _key(request: AnswerRequest) -> str | None:
-    return answer_key(request, [], models=["m"], version="v")
+    return answer_key(request, "off", models=["m"], version="v")

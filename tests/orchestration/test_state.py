@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from apps.core.domain.models import AnswerRequest, Usage
+from apps.core.flags.evaluation import Evaluation
 from apps.orchestration.records import Begun, initial
 from apps.orchestration.state import MERGED, AnswerState, updated
 
 
 def begun() -> AnswerState:
     """The state of a run that has just begun."""
-    return initial(Begun(AnswerRequest("q"), "a", {}, 0.0, 0.0, streaming=False), "v")
+    return initial(
+        Begun(AnswerRequest("q"), "a", Evaluation(0, {}), 0.0, 0.0, streaming=False), "v"
+    )
 
 
 def test_the_merged_keys_are_those_that_say_so() -> None:

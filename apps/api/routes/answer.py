@@ -16,7 +16,8 @@ from starlette.responses import Response
 from apps.api import render, sse
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
-from apps.api.exchange import exchange_of
+from apps.api.deciding import EFFECTIVE, decided
+from apps.api.exchange import Exchange, exchange_of
 from apps.api.idempotency import LOCAL_CALLER, Claim, claim, remembered
 from apps.api.operation import operation
 from apps.api.ports import Answerer
@@ -75,14 +76,15 @@ async def answer(request: Request) -> Response:
     """
     body = await read_json(request, AnswerBody)
     services, exchange = services_of(request), exchange_of(request.scope)
-    asked = body.value(request_id=exchange.request_id, caller=caller_of(request))
+    known = body.value(request_id=exchange.request_id, caller=caller_of(request), endpoint=ROUTE)
+    asked = decided(request, known)
     streamed = sse.wanted(request, stream=body.stream)
     answerer = await services.answerer.get()
     if streamed and "last-event-id" in request.headers:
         return await _resumed(request, answerer, asked)
     claimed = await claim(request, ROUTE, raw=await request.body())
     if claimed is not None and claimed.earlier is not None:
-        return _again(claimed.earlier, streamed=streamed)
+        return _again(claimed.earlier, exchange, streamed=streamed)
     if streamed:
         run = Run(uuid4().hex, owner=await _owner(request))
         services.runs.add(run)
@@ -101,7 +103,6 @@ async def _whole(
             await claimed.drop()
         raise
     exchange.header(b"x-dtrag-index", record.index_version)
-    exchange.header(b"x-dtrag-flags-effective", render.flags_header(record.decisions))
     exchange.timings_ms.extend(
         (name, spent) for name, spent in record.timings_ms.items() if name != "total"
     )
@@ -138,10 +139,12 @@ async def _resumed(request: Request, answerer: Answerer, asked: AnswerRequest) -
     return _stream(run, after, answerer=answerer, asked=asked, claimed=None)
 
 
-def _again(earlier: Remembered, *, streamed: bool) -> Response:
+def _again(earlier: Remembered, exchange: Exchange, *, streamed: bool) -> Response:
+    body = orjson.loads(earlier.body)
+    # An earlier answer came about by the flags of its time.
+    exchange.header(EFFECTIVE, render.flags_header(body["decision"]["flags"]))
     if not streamed:
         return remembered(earlier)
-    body = orjson.loads(earlier.body)
 
     async def chunks() -> AsyncIterator[bytes]:
         for number, (name, part) in enumerate(

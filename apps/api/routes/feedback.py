@@ -55,6 +55,8 @@ async def feedback(request: Request) -> Response:
         caller = caller_of(request).key_id or LOCAL_CALLER
         await answers.judge(opinion, caller=caller)
         metrics.feedback.of(_sign(opinion.reward)).inc()
+        if (arms := services.arms.value) is not None:
+            arms.feedback(await answers.exposed(opinion.answer_id), bad=opinion.reward < 0)
         return render.json_response({"accepted": True}, status=202)
 
     return await once_only(request, "feedback", await request.body(), store)

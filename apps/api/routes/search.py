@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -10,6 +13,7 @@ from starlette.responses import Response
 from apps.api import render
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
+from apps.api.deciding import decided_search, found
 from apps.api.direct import DirectRoute
 from apps.api.errors import problem, unreadable
 from apps.api.exchange import Exchange, exchange_of
@@ -24,6 +28,7 @@ from apps.api.schemas.search import (
 from apps.api.services import Services, services_of
 from apps.core.domain.models import Caller, SearchQuery
 from apps.core.errors import DtRagError, NotAllowed
+from apps.core.flags.evaluation import Evaluation
 
 SINGLE = operation(
     "search",
@@ -61,7 +66,10 @@ async def search(request: Request) -> Response:
     body = await read_json(request, SearchBody)
     exchange = exchange_of(request.scope)
     query = _allowed(body.value(), caller_of(request))
-    return render.json_response(await _found(services_of(request), exchange, query))
+    flags = decided_search(
+        request, endpoint="search", user_id=body.user_id, session_id=body.session_id
+    )
+    return render.json_response(await _found(services_of(request), exchange, query, flags))
 
 
 @router.post("/api/v1/batch-search", **BATCH)
@@ -70,19 +78,23 @@ async def batch_search(request: Request) -> Response:
     body = await read_json(request, BatchBody)
     services, exchange = services_of(request), exchange_of(request.scope)
     caller = caller_of(request)
+    flags = decided_search(
+        request, endpoint="batch-search", user_id=body.user_id, session_id=body.session_id
+    )
     started_s = services.clock.monotonic()
-    results = [await _entry(services, exchange, each, body, caller) for each in body.queries]
+    search_one = partial(_found, services, exchange, flags=flags)
+    results = [await _entry(exchange, each, body, caller, search_one) for each in body.queries]
     spent_ms = (services.clock.monotonic() - started_s) * 1000
     reply = {"results": results, "request_id": exchange.request_id, "latency_ms": spent_ms}
     return render.json_response(reply)
 
 
 async def _entry(
-    services: Services,
     exchange: Exchange,
     entry: str | dict[str, object],
     shared: SearchOptions,
     caller: Caller,
+    search_one: Callable[[SearchQuery], Awaitable[dict[str, object]]],
 ) -> dict[str, object]:
     own = {"q": entry} if isinstance(entry, str) else entry
     # Sent back through the same model, so that a batch cannot accept what a search refuses.
@@ -91,16 +103,18 @@ async def _entry(
         common.pop("final_topk", None)
     try:
         query = SearchBody.model_validate({**common, **own}).value()
-        return await _found(services, exchange, _allowed(query, caller))
+        return await search_one(_allowed(query, caller))
     except ValidationError as error:
         return {"error": problem(unreadable(error), exchange.request_id)}
     except DtRagError as error:
         return {"error": problem(error, exchange.request_id)}
 
 
-async def _found(services: Services, exchange: Exchange, query: SearchQuery) -> dict[str, object]:
+async def _found(
+    services: Services, exchange: Exchange, query: SearchQuery, flags: Evaluation
+) -> dict[str, object]:
     started_s = services.clock.monotonic()
-    result = await services.searcher.search(query)
+    result = await found(services, exchange, query, flags)
     spent_ms = (services.clock.monotonic() - started_s) * 1000
     if not exchange.timings_ms:
         exchange.header(b"x-dtrag-index", result.index_version)

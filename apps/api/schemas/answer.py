@@ -44,7 +44,9 @@ class AnswerBody(Request):
     timeout_s: float | None = Field(default=None, gt=0, le=600)
     max_cost: float | None = Field(default=None, ge=0, le=1000, description="US dollars.")
 
-    def value(self, *, request_id: str, caller: Caller) -> AnswerRequest:
+    def value(
+        self, *, request_id: str, caller: Caller, endpoint: str | None = None
+    ) -> AnswerRequest:
         """The same as a word of the domain."""
         return AnswerRequest(
             question=self.question,
@@ -58,6 +60,7 @@ class AnswerBody(Request):
             max_cost=self.max_cost,
             request_id=request_id,
             caller=caller,
+            endpoint=endpoint,
         )
 
 

@@ -67,6 +67,10 @@ class SearchOptions(Request):
     index: Identifier | None = Field(
         default=None, description="An index version; needs the scope `admin`."
     )
+    user_id: Identifier | None = Field(
+        default=None, description="Whom flags and rollouts take this for; never stored as it is."
+    )
+    session_id: Identifier | None = Field(default=None, description="As `user_id`, without one.")
 
 
 class SearchBody(SearchOptions):

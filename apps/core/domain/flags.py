@@ -50,4 +50,23 @@ class FlagDecision:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A flag in an arm, met by a request at the node that it gates.
+
+    rollout, epoch, stage: None for a share that was set by hand, which enters no statistics.
+    unit_hash: 32 hexadecimal characters; who a unit is stays unknown.
+    sticky: whether the unit may come again; one that is a single request may not.
+    """
+
+    flag_key: str
+    arm: str
+    node: str
+    rollout: str | None
+    epoch: int | None
+    stage: int | None
+    unit_hash: str
+    sticky: bool
+
+
 Decisions = Mapping[str, FlagDecision]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from apps.core.domain.flags import FlagDecision
+from apps.core.domain.flags import Decisions, Exposed, FlagDecision
 
 Language = Literal["ko", "en"]
 SearchMode = Literal["hybrid", "lexical", "dense"]
@@ -214,7 +214,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """A question and how it should be answered; None leaves the choice to the service."""
+    """A question and how it should be answered; None leaves the choice to the service.
+
+    `locale` and `endpoint` are for rules of flags, `overrides` what the header may and does ask of
+    them; `synthetic` callers enter no statistics. `decisions` were made at the door; None: not yet.
+    """
 
     question: str
     mode: AnswerMode = "answer"
@@ -228,6 +232,11 @@ class AnswerRequest:
     history: tuple[tuple[str, str], ...] = ()
     request_id: str = ""
     caller: Caller = field(default_factory=lambda: Caller(None, frozenset({"answer"})))
+    locale: str | None = None
+    endpoint: str | None = None
+    overrides: Mapping[str, bool] = field(default_factory=dict)
+    synthetic: bool = False
+    decisions: Decisions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +246,7 @@ class AnswerRecord:
     `hits` are the passages that were offered to the answerer (the result itself in mode `search`).
     `trace` holds what agents wrote of themselves: keys `cases`, `plan`, `debate`, `tools`, `arm`.
     `key_id` names the API key that asked; None is a caller on this machine without one.
+    `exposed` are the flags in an arm that this very run met.
     """
 
     answer_id: str
@@ -263,3 +273,4 @@ class AnswerRecord:
     created_at: float
     trace: Mapping[str, object] = field(default_factory=dict)
     key_id: str | None = None
+    exposed: tuple[Exposed, ...] = ()

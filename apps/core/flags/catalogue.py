@@ -34,6 +34,11 @@ OWN_NAMES: Mapping[str, str] = MappingProxyType(
 """Flags whose first name does not begin so; that name is an alias."""
 
 
+def flag_of(key: str) -> Flag:
+    """A flag of the catalogue, for the node that it gates."""
+    return next(flag for flag in CATALOGUE if flag.key == key)
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What the environment says of flags.

@@ -89,27 +89,22 @@ class FlagContext:
         }
 
 
-def context_of(
-    request: AnswerRequest | None,
-    *,
-    timestamp: int,
-    endpoint: str | None = None,
-    overrides: Mapping[str, bool] | None = None,
-) -> FlagContext:
+def context_of(request: AnswerRequest | None, *, timestamp: int) -> FlagContext:
     """The context of a question; without one, of nobody."""
     if request is None:
-        return FlagContext(timestamp=timestamp, endpoint=endpoint, synthetic=True)
+        return FlagContext(timestamp=timestamp, synthetic=True)
     return FlagContext(
         targeting_key=request.user_id or request.session_id or request.request_id or None,
         user_id=request.user_id,
         session_id=request.session_id,
         api_key_id=request.caller.key_id,
         tenant=request.caller.tenant,
-        locale=request.language,
-        endpoint=endpoint,
+        locale=request.language or request.locale,
+        endpoint=request.endpoint,
         request_id=request.request_id or None,
         timestamp=timestamp,
-        overrides=overrides or {},
+        overrides=request.overrides,
+        synthetic=request.synthetic,
     )
 
 

@@ -25,6 +25,11 @@ class Evaluation(Mapping[str, FlagDecision]):
     # Who a unit is must not reach a log or a trace.
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def of(cls, decisions: Mapping[str, FlagDecision]) -> Evaluation:
+        """Decisions that may have been made without a snapshot."""
+        return decisions if isinstance(decisions, cls) else cls(0, decisions)
+
     def __getitem__(self, key: str) -> FlagDecision:
         return self.decisions[key]
 
@@ -38,6 +43,16 @@ class Evaluation(Mapping[str, FlagDecision]):
     def on(self) -> frozenset[str]:
         """Keys of the flags that are on, for the graph."""
         return frozenset(key for key, decision in self.decisions.items() if decision.on)
+
+    @cached_property
+    def armed(self) -> frozenset[str]:
+        """Keys of the flags whose arm enters the statistics."""
+        return frozenset(key for key, decision in self.decisions.items() if decision.arm)
+
+    @cached_property
+    def header(self) -> str:
+        """All flags in one line, e.g. `debate_mode=on;mcp_tools=off`."""
+        return ";".join(f"{key}={'on' if made.on else 'off'}" for key, made in self.items())
 
     @cached_property
     def overridden(self) -> bool:
@@ -91,3 +106,12 @@ def decision_json(made: FlagDecision) -> dict[str, object]:
         entry["value"] = made.value
     found = ((name, getattr(made, name)) for name in OPTIONAL)
     return entry | {name: value for name, value in found if value is not None}
+
+
+def span_facts(key: str, made: FlagDecision) -> dict[str, str]:
+    """A decision for a span, in OpenTelemetry's words, without the targeting key."""
+    return {
+        "feature_flag.key": key,
+        "feature_flag.result.variant": made.variant or ("on" if made.on else "off"),
+        "feature_flag.result.reason": made.reason.lower(),
+    }

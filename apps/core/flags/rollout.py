@@ -28,6 +28,7 @@ class Rollout:
         that is true) goes to the canary.
     salt: None for the flag's own.
     counts: whether its units enter the statistics; false for one that is over.
+    tau: limits frozen at the start of the stage: `slow` in milliseconds, `cost` in tokens.
     """
 
     flag_key: str
@@ -41,6 +42,7 @@ class Rollout:
     epoch: int | None = None
     stage: int | None = None
     counts: bool = True
+    tau: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (0 <= self.percent <= 100 and 0 <= self.holdback <= 100):

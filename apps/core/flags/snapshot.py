@@ -142,6 +142,11 @@ class Snapshot:
         """Of all flags, in the order in which they are decided."""
         return tuple(plan.key for plan in self._plans)
 
+    @property
+    def shared(self) -> Evaluation | None:
+        """What every request without a header is told; None when it depends on the request."""
+        return self._fixed
+
     def metadata(self, key: str) -> Mapping[str, str | int | float | bool]:
         """What may be told of a flag to whoever may read it; lists of people are left out."""
         plan = next((plan for plan in self._plans if plan.key == key), None)

@@ -24,6 +24,8 @@ from apps.core.storage.flag_tables import (
 
 # The counter whose `n` is the number of units that were first seen in a stage.
 UNITS = "units"
+# Counters of the last moments, see `rollout_recent.py`; they are no metrics.
+SLOT_PREFIX = "w:"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,9 +114,11 @@ async def merge(s: Session, batch: Batch) -> int:
 
 
 async def tallies(s: Session, rollout_id: str, epoch: int) -> dict[Cell, Tally]:
-    """Every counter of an attempt."""
+    """Every counter of an attempt, without the slots of its last moments."""
     query = select(flag_metric_counter).where(
-        flag_metric_counter.c.rollout_id == rollout_id, flag_metric_counter.c.epoch == epoch
+        flag_metric_counter.c.rollout_id == rollout_id,
+        flag_metric_counter.c.epoch == epoch,
+        ~flag_metric_counter.c.metric.startswith(SLOT_PREFIX),
     )
     return {
         Cell(row.rollout_id, row.epoch, row.stage_idx, row.metric, row.arm): Tally(

@@ -115,6 +115,22 @@ breaker_open = Family(
     )
 )
 
+# Flags: `flag` and `arm` are names that an operator gave; never a unit, a tenant or a key.
+flag_exposures = Family(
+    Counter("dtrag_flag_exposures", "Requests that met a flag in an arm.", ["flag", "arm"])
+)
+flag_overrides_ignored = Counter(
+    "dtrag_flag_overrides_ignored", "Entries of X-DTRAG-Flags that were malformed or not allowed."
+)
+rollout_bad = Family(
+    Counter("dtrag_rollout_bad", "Bad events in an arm.", ["flag", "arm", "metric"]), most=1024
+)
+rollout_units = Family(
+    Counter("dtrag_rollout_units", "Units that were new to a worker.", ["flag", "arm"])
+)
+# `result` is merged | dropped (no room, or the database refused) | unknown (broken commit).
+rollout_merges = Family(Counter("dtrag_rollout_merges", "Batches of counts.", ["result"]))
+
 # Cache: `level` is local | redis | joined; `reason` is absent | expired | invalidated | unreadable.
 cache_hits = Family(Counter("dtrag_cache_hits", "Cache hits.", ["region", "level"]))
 cache_misses = Family(Counter("dtrag_cache_misses", "Cache misses.", ["region", "reason"]))

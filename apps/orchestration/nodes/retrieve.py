@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from apps.core.domain.models import SearchQuery
+from apps.core.flags.searching import HYBRID, RERANKER, choice
 from apps.orchestration.events import Found
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -12,10 +15,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     """Write `hits`, `signals` and `index_version`; small talk needs none."""
     if state["smalltalk"]:
         return {}
-    query = state["search"] or SearchQuery(
-        state["question_masked"], top_k=state["top_k"], filters=state["filters"]
-    )
-    found = await ctx.search(query)
+    found = await ctx.search(_query(state, ctx))
     ctx.emit(Found(found.hits, found.index_version))
     return {
         "hits": found.hits,
@@ -23,6 +23,21 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
         "index_version": found.index_version,
         "degraded": list(found.degraded),
     }
+
+
+def _query(state: AnswerState, ctx: RunContext) -> SearchQuery:
+    """What an agent has planned, else the baseline; the flags say what neither does."""
+    query = state["search"] or SearchQuery(
+        state["question_masked"], top_k=state["top_k"], filters=state["filters"]
+    )
+    chosen = choice(state["decisions"])
+    if query.mode is None:
+        ctx.exposed(HYBRID, NODE.name)
+        query = replace(query, mode=chosen.mode)
+    if query.rerank is None:
+        ctx.exposed(RERANKER, NODE.name)
+        query = replace(query, rerank=chosen.rerank)
+    return query
 
 
 NODE = Node(name="retrieve", run=run)

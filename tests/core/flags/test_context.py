@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from apps.core.domain.models import AnswerRequest, Caller
@@ -35,12 +37,17 @@ def test_the_header(header: str, may_turn_on: bool, values: dict[str, bool], ign
 def test_a_question_becomes_a_context() -> None:
     """Key id and tenant come from the caller, the targeting key is the first that is known."""
     caller = Caller("key-1", frozenset(), tenant="pilot")
-    request = AnswerRequest("?", session_id="s", request_id="r", caller=caller, language="ko")
-    found = context_of(request, timestamp=5, endpoint="/answer", overrides={"a": False})
+    request = AnswerRequest(
+        "?", session_id="s", request_id="r", caller=caller, language="ko", locale="en",
+        endpoint="/answer", overrides={"a": False}, synthetic=True,
+    )  # fmt: skip
+    found = context_of(request, timestamp=5)
     assert found == FlagContext(
         targeting_key="s", session_id="s", api_key_id="key-1", tenant="pilot", locale="ko",
         endpoint="/answer", request_id="r", timestamp=5, overrides={"a": False},
+        synthetic=True,
     )  # fmt: skip
+    assert context_of(replace(request, language=None), timestamp=5).locale == "en"
 
 
 def test_nobody_is_synthetic() -> None:

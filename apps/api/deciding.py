@@ -1,0 +1,137 @@
+"""All flags of a request, decided once at its door; what searches do in the arms of rollouts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from starlette.requests import Request
+
+from apps.api.admission import caller_of
+from apps.api.exchange import Exchange, exchange_of
+from apps.api.services import Services, services_of
+from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
+from apps.core.errors import DtRagError
+from apps.core.flags.arms_outcome import searched
+from apps.core.flags.context import FlagContext, context_of, parse_overrides
+from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.searching import HYBRID, RERANKER, choice
+from apps.core.telemetry import metrics
+
+EFFECTIVE = b"x-dtrag-flags-effective"
+FLAGS, SYNTHETIC, LANGUAGE = b"x-dtrag-flags", b"x-dtrag-synthetic", b"accept-language"
+FIRST_LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})")
+TRUE = frozenset({b"1", b"true", b"yes", b"on"})
+SERVER_FAILURE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the headers say of flags; a caller may take itself out of the statistics."""
+
+    overrides: Mapping[str, bool] = field(default_factory=dict)
+    synthetic: bool = False
+    locale: str | None = None
+
+
+def asked(request: Request) -> Asked:
+    """Read the headers in one pass; entries that are not allowed are counted and forgotten."""
+    header, synthetic, locale = "", False, None
+    for name, value in request.scope["headers"]:
+        if name == FLAGS:
+            header = f"{header};{value.decode('latin-1')}"
+        elif name == SYNTHETIC:
+            synthetic = value.strip().lower() in TRUE
+        elif name == LANGUAGE and (found := FIRST_LANGUAGE.match(value)):
+            locale = found[1].decode()
+    if not header:
+        return Asked(synthetic=synthetic, locale=locale)
+    may_turn_on = caller_of(request).may("flags:override")
+    overrides = parse_overrides(header, may_turn_on=may_turn_on)
+    if overrides.ignored:
+        metrics.flag_overrides_ignored.inc(overrides.ignored)
+    return Asked(overrides.values, synthetic, locale)
+
+
+def decided(request: Request, question: AnswerRequest) -> AnswerRequest:
+    """The question with its flags, which every later step of the request goes by."""
+    said, services = asked(request), services_of(request)
+    known = replace(
+        question, overrides=said.overrides, synthetic=said.synthetic, locale=said.locale
+    )
+    context = context_of(known, timestamp=int(services.clock.now()))
+    evaluation = services.flags.decide(context)
+    exchange_of(request.scope).header(EFFECTIVE, evaluation.header)
+    return replace(known, decisions=evaluation)
+
+
+def decided_search(
+    request: Request, *, endpoint: str, user_id: str | None, session_id: str | None
+) -> Evaluation:
+    """The flags of a search; costs next to nothing while no flag looks at the request."""
+    services, exchange, said = services_of(request), exchange_of(request.scope), asked(request)
+    evaluation = services.flags.snapshot.shared
+    if evaluation is None or said.overrides:
+        caller = caller_of(request)
+        evaluation = services.flags.decide(
+            FlagContext(
+                targeting_key=user_id or session_id or exchange.request_id,
+                user_id=user_id,
+                session_id=session_id,
+                api_key_id=caller.key_id,
+                tenant=caller.tenant,
+                locale=said.locale,
+                endpoint=endpoint,
+                request_id=exchange.request_id,
+                timestamp=int(services.clock.now()),
+                overrides=said.overrides,
+                synthetic=said.synthetic,
+            )
+        )
+    exchange.header(EFFECTIVE, evaluation.header)
+    return evaluation
+
+
+async def found(
+    services: Services, exchange: Exchange, query: SearchQuery, evaluation: Evaluation
+) -> SearchResult:
+    """Search by the flags where the caller left the choice, and count it in the arms it met.
+
+    Raises:
+        DtRagError: as the search does.
+    """
+    chosen = choice(evaluation)
+    wanted = query
+    if query.mode is None and chosen.mode is not None:
+        wanted = replace(wanted, mode=chosen.mode)
+    if query.rerank is None and chosen.rerank is not None:
+        wanted = replace(wanted, rerank=chosen.rerank)
+    try:
+        result = await services.searcher.search(wanted)
+    except Exception as error:
+        ours = not isinstance(error, DtRagError) or error.status >= SERVER_FAILURE
+        if ours and evaluation.armed:
+            _count(services, exchange, query, evaluation, result=None)
+        raise
+    if evaluation.armed and not result.cached:
+        _count(services, exchange, query, evaluation, result=result)
+    return result
+
+
+def _count(
+    services: Services,
+    exchange: Exchange,
+    query: SearchQuery,
+    evaluation: Evaluation,
+    *,
+    result: SearchResult | None,
+) -> None:
+    arms = services.arms.value
+    if arms is None:
+        return
+    left = [key for key, own in ((HYBRID, query.mode), (RERANKER, query.rerank)) if own is None]
+    request_id = exchange.request_id
+    met = (arms.expose(evaluation, key, node="search", request_id=request_id) for key in left)
+    exposed = tuple(each for each in met if each is not None)
+    arms.finish(searched(exposed, request_id, services.clock.now(), result=result))
