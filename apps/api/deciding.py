@@ -24,6 +24,7 @@ FLAGS, SYNTHETIC, LANGUAGE = b"x-dtrag-flags", b"x-dtrag-synthetic", b"accept-la
 FIRST_LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})")
 TRUE = frozenset({b"1", b"true", b"yes", b"on"})
 SERVER_FAILURE = 500
+NOBODY = FlagContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +72,23 @@ def decided_search(
 ) -> Evaluation:
     """The flags of a search; costs next to nothing while no flag looks at the request."""
     services, exchange, said = services_of(request), exchange_of(request.scope), asked(request)
-    evaluation = services.flags.snapshot.shared
-    if evaluation is None or said.overrides:
+    context = NOBODY
+    if services.flags.snapshot.shared is None or said.overrides:
         caller = caller_of(request)
-        evaluation = services.flags.decide(
-            FlagContext(
-                targeting_key=user_id or session_id or exchange.request_id,
-                user_id=user_id,
-                session_id=session_id,
-                api_key_id=caller.key_id,
-                tenant=caller.tenant,
-                locale=said.locale,
-                endpoint=endpoint,
-                request_id=exchange.request_id,
-                timestamp=int(services.clock.now()),
-                overrides=said.overrides,
-                synthetic=said.synthetic,
-            )
+        context = FlagContext(
+            targeting_key=user_id or session_id or exchange.request_id,
+            user_id=user_id,
+            session_id=session_id,
+            api_key_id=caller.key_id,
+            tenant=caller.tenant,
+            locale=said.locale,
+            endpoint=endpoint,
+            request_id=exchange.request_id,
+            timestamp=int(services.clock.now()),
+            overrides=said.overrides,
+            synthetic=said.synthetic,
         )
+    evaluation = services.flags.decide(context)
     exchange.header(EFFECTIVE, evaluation.header)
     return evaluation
 

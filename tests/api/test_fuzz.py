@@ -117,5 +117,5 @@ def test_a_planted_fault_is_found() -> None:
     world = World(searcher=Broken())
     (search,) = (each for each in operations(world) if each.label == "POST /api/v1/search")
     with pytest.raises(FailureGroup) as found:
-        fuzz(search, 1000)
+        fuzz(search, 2000)
     assert any(isinstance(each, ServerError) for each in found.value.exceptions)

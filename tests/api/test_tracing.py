@@ -17,13 +17,15 @@ from apps.api.records import Records
 from apps.core import wiring
 from apps.core.domain.flags import Flag
 from apps.core.errors import SystemFailure
+from apps.core.flags.snapshot import FlagWorld
 from apps.core.settings import Settings, SettingsError
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.state import AnswerState, Update
 from tests.api.conftest import serving
-from tests.fakes.answering import FakeIndex, FixedFlags, Stage, scripted
+from tests.fakes.answering import FakeIndex, Stage, scripted
 from tests.fakes.collector import KeptSpans
+from tests.fakes.flags import FakeFlags
 from tests.fakes.services import World
 
 LINE = "서울의 인구는 940만 명이다 [1]."
@@ -100,18 +102,23 @@ async def test_a_node_that_fails_marks_its_span(world: World) -> None:
     async def fails(state: AnswerState, ctx: RunContext) -> Update:
         raise ZeroDivisionError("서울")
 
-    nodes: Sequence[Node] = (*PIPELINE, Node("dummy", fails, flag=Flag("dummy", "Fails.")))
+    flag = Flag("dummy", "Fails.")
+    nodes: Sequence[Node] = (*PIPELINE, Node("dummy", fails, flag=flag))
+    world.flags = FakeFlags(FlagWorld(flags=(flag,), environment={"dummy": "true"}))
     kept = KeptSpans()
-    await asked(kept, answering(world, nodes=tuple(nodes), flags=FixedFlags("dummy")))
+    await asked(kept, answering(world, nodes=tuple(nodes)))
     assert kept.named("node.dummy").status.status_code is StatusCode.ERROR
-    assert kept.facts("node.dummy")["error.type"] == "ZeroDivisionError"
+    node = kept.facts("node.dummy")
+    assert node["error.type"] == "ZeroDivisionError"
     decided = kept.named("http.request").events[0]
     assert decided.name == "feature_flag.evaluation"
-    assert decided.attributes == {
+    told = {
         "feature_flag.key": "dummy",
         "feature_flag.result.variant": "on",
         "feature_flag.result.reason": "static",
     }
+    assert decided.attributes == told
+    assert node.items() >= told.items()
     assert kept.facts("http.request")["dtrag.answer.degraded"] == "dummy"
 
 

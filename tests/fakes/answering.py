@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -27,8 +27,9 @@ from apps.core.domain.ports import FlagDecider
 from apps.core.errors import DtRagError, StorageDown
 from apps.core.llm.models import NamedModel, chat_models
 from apps.core.settings import load
+from apps.orchestration.exposures import Arms, Nobody
 from apps.orchestration.models import ModelChain
-from apps.orchestration.node import Node
+from apps.orchestration.node import Node, nothing_killed
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.pipeline import AnswerPipeline
 from tests.fakes.clock import FakeClock
@@ -205,6 +206,8 @@ class Stage:
         nodes: tuple[Node, ...] = PIPELINE,
         memory: FakeMemory | None = None,
         clock: FakeClock | None = None,
+        arms: Arms | None = None,
+        killed: Callable[[str], bool] = nothing_killed,
         **settings: str,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -222,6 +225,8 @@ class Stage:
             rng=Unhurried(7),
             record=self.recorder,
             nodes=nodes,
+            arms=arms or Nobody(),
+            killed=killed,
         )
 
     async def told(self, request: AnswerRequest | str, *, streaming: bool = True) -> list[Any]:

@@ -1,0 +1,104 @@
+"""What of a request's end counts as bad."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from apps.core.domain.models import AnswerRequest, SearchResult, Usage
+from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
+from apps.core.flags.searching import Choice, choice
+from tests.core.flags.arms import TAU
+from tests.fakes.answerer import record_of
+from tests.fakes.flags import rolled_out
+
+GOOD = record_of(AnswerRequest("?", request_id="r"))
+
+
+def found(record: Any, *, has_models: bool = False) -> dict[str, bool]:
+    """The findings of an answer."""
+    return findings(answered(record, has_models=has_models), "debate_mode", TAU)
+
+
+def test_a_good_answer_is_bad_in_nothing() -> None:
+    """Every metric of an answer is known."""
+    known = found(GOOD)
+    assert not any(known.values())
+    assert set(known) == {
+        "error", "slow", "fallback", "node_error", "cost", "unsupported", "pii_miss",
+    }  # fmt: skip
+    assert answered(GOOD, has_models=False).quality == 0.83
+
+
+@pytest.mark.parametrize(
+    ("metric", "changed"),
+    [
+        ("error", {"answer": ""}),
+        ("slow", {"timings_ms": {"total": 100.5}}),
+        ("cost", {"usage": Usage(40, 11)}),
+        ("unsupported", {"citations": ()}),
+        ("unsupported", {"citations": (), "abstained": True, "reason": "no_evidence"}),
+        ("node_error", {"degraded": ("debate_mode",)}),
+        ("pii_miss", {"answer": "전화는 010-7391-4826이다. [1]"}),
+    ],
+)
+def test_one_thing_is_bad(metric: str, changed: dict[str, Any]) -> None:
+    """And nothing else is."""
+    assert [name for name, bad in found(replace(GOOD, **changed)).items() if bad] == [metric]
+
+
+def test_a_limit_is_not_yet_broken_when_it_is_met() -> None:
+    """Above the 95th percentile begins after it."""
+    record = replace(GOOD, timings_ms={"total": 100.0}, usage=Usage(25, 25))
+    assert not any(found(record).values())
+
+
+def test_the_first_link_of_the_chain_is_no_fallback() -> None:
+    """With a model that is the model, without one it is quoting; abstaining is none either."""
+    assert found(GOOD, has_models=True)["fallback"]
+    assert not found(replace(GOOD, served_by="primary"), has_models=True)["fallback"]
+    assert not found(replace(GOOD, abstained=True), has_models=True)["fallback"]
+
+
+def test_small_talk_and_lists_have_no_quality() -> None:
+    """Nothing in them could be supported."""
+    talk = replace(GOOD, abstained=True, reason="smalltalk", citations=(), confidence=0.0)
+    listed = replace(GOOD, mode="search", answer="", citations=())
+    for record in (talk, listed):
+        assert answered(record, has_models=True).quality is None
+        assert not any(found(record, has_models=True).values())
+        assert "unsupported" not in found(record)
+
+
+def test_without_limits_nothing_is_slow_or_dear() -> None:
+    """Before a stage has frozen them, both are not known."""
+    assert not {"slow", "cost"} & set(findings(answered(GOOD, has_models=False), "x", {}))
+
+
+def test_a_search_knows_its_errors_and_its_lost_legs() -> None:
+    """A leg that was lost is a failure of its flag alone."""
+    result = SearchResult((), 0, "lexical", "v", "ko", degraded=("dense",))
+    outcome = searched((), "r", 1.0, result=result)
+    assert findings(outcome, "hybrid_search", TAU)["node_error"]
+    assert not findings(outcome, "reranker", TAU)["node_error"]
+    assert findings(outcome, "reranker", TAU)["fallback"]
+    assert findings(searched((), "r", 1.0, result=None), "reranker", TAU)["error"]
+
+
+def test_a_failed_run_is_an_error_and_little_else_is_known() -> None:
+    """Its answer does not exist."""
+    known = findings(Outcome((), "r", 1.0, error=True, fallback=True), "debate_mode", TAU)
+    assert known == {"error": True, "fallback": True, "pii_miss": False}
+
+
+def test_the_retrieval_flags_choose() -> None:
+    """What the environment said stays open, because the search's own options hold it too."""
+    off = rolled_out().evaluate_all(None)
+    assert choice(off) == Choice("lexical", False)
+    said = rolled_out(environment={"hybrid_search": "true", "reranker": "false"})
+    assert choice(said.evaluate_all(None)) == Choice()
+    killed = rolled_out(environment={"hybrid_search": "true"}, kill_all=True)
+    assert choice(killed.evaluate_all(None)) == Choice("lexical", False)
+    assert choice({}) == Choice()
