@@ -2,7 +2,9 @@
 
 Two bare graphs are compared in one run: one with our state's keys, and one with a state of two
 keys, the least that a graph can have. `recorded` is our walk with a span for every node, which are
-thrown away behind it, against our walk in a process that records none.
+thrown away behind it, against our walk in a process that records none. `off` is our walk with one
+more node whose flag is off, and `control` the same in the control of a rollout, both against our
+walk without it.
 
 Usage: python -m bench.graph [--json]
 """
@@ -15,11 +17,13 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from opentelemetry.sdk.trace import SpanProcessor
 
+from apps.core.domain.flags import Flag, FlagDecision
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
 from apps.core.flags.evaluation import Evaluation
 from apps.core.settings import Settings
@@ -80,10 +84,12 @@ def contestants(size: int, process: Traces) -> dict[str, Once]:
     clock = SystemClock()
     models = ModelChain([], clock)
     nodes = tuple(Node(f"n{place}", nothing) for place in range(size))
+    flagged = (*nodes[:-1], Node("x", nothing, flag=Flag("x", "Nothing.")), nodes[-1])
+    controlled = Evaluation(0, {"x": FlagDecision(False, "SPLIT", "ROLLOUT", arm="control")})
     begun = Begun(AnswerRequest("x"), "a", Evaluation(0, {}), 0.0, 0.0, streaming=False)
     ours, small = bare(size, AnswerState), bare(size, TwoKeys)
 
-    async def gated() -> object:
+    async def gated(nodes: tuple[Node, ...] = nodes, begun: Begun = begun) -> object:
         ctx = RunContext(
             search=_no_search,
             models=models,
@@ -102,6 +108,8 @@ def contestants(size: int, process: Traces) -> dict[str, Once]:
     return {
         "gated": gated,
         "recorded": recorded,
+        "off": lambda: gated(flagged),
+        "control": lambda: gated(flagged, replace(begun, evaluation=controlled)),
         "same_state": lambda: ours.ainvoke(initial(begun, "v")),
         "two_keys": lambda: small.ainvoke({"question": "x", "nodes": []}),
     }
@@ -136,13 +144,18 @@ def main() -> None:
                 "vs_same_state": found["gated"] / found["same_state"],
                 "vs_two_keys": found["gated"] / found["two_keys"],
                 "recorded": found["recorded"] / found["gated"],
+                "off": found["off"] / found["gated"],
+                "control": found["control"] / found["gated"],
             }
         )
     if options.json:
         print(json.dumps(rows))
         return
-    print("nodes     ms  vs_same_state  vs_two_keys  recorded")
-    line = "{nodes:5} {ms:6.2f} {vs_same_state:14.2f} {vs_two_keys:12.2f} {recorded:9.2f}"
+    print("nodes     ms  vs_same_state  vs_two_keys  recorded   off  control")
+    line = (
+        "{nodes:5} {ms:6.2f} {vs_same_state:14.2f} {vs_two_keys:12.2f} {recorded:9.2f} "
+        "{off:5.2f} {control:8.2f}"
+    )
     for row in rows:
         print(line.format(**row))
 

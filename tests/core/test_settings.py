@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core import settings
+from apps.core.setting_values import Fault
 from apps.core.settings import Settings, SettingsError, load, read_env_file, tri_state
 
 ROOT = Path(__file__).parents[2]
@@ -343,3 +344,32 @@ def test_only_the_environment_of_the_process_is_the_default(
     """Without an argument the real environment counts."""
     monkeypatch.setenv("API_PORT", "4321")
     assert settings.load().API_PORT == 4321
+
+
+class TestFaults:
+    """DTRAG_FAULTS, which breaks nodes on purpose."""
+
+    def test_two_kinds(self) -> None:
+        """A share of errors, and seconds of delay."""
+        made = load({"DTRAG_FAULTS": "debate_mode=error:0.5, meta_planner=slow:1.5"})
+        assert dict(made.faults) == {
+            "debate_mode": Fault("error", 0.5),
+            "meta_planner": Fault("slow", 1.5),
+        }
+        assert not load({}).faults
+
+    @pytest.mark.parametrize(
+        "value",
+        ["debate_mode", "=error:1", "x=error", "x=error:1.5", "x=slow:-1", "x=slow:61", "x=gone:1"],
+    )
+    def test_anything_else_stops_the_start(self, value: str) -> None:
+        """The sentence names the variable and the entry."""
+        with pytest.raises(SettingsError, match=r"DTRAG_FAULTS.*is not like"):
+            load({"DTRAG_FAULTS": value})
+
+    @pytest.mark.parametrize("environment", ["test", "production"])
+    def test_only_development_may_break(self, environment: str) -> None:
+        """Elsewhere the service does not start with it."""
+        given = {"ENVIRONMENT": environment, "SECRET_KEY": SECRET}
+        with pytest.raises(SettingsError, match="DTRAG_FAULTS"):
+            load({**given, "DTRAG_FAULTS": "debate_mode=error:0.5"})
