@@ -128,7 +128,7 @@ rollout_bad = Family(
 rollout_units = Family(
     Counter("dtrag_rollout_units", "Units that were new to a worker.", ["flag", "arm"])
 )
-# `result` is merged | dropped (no room, or the database refused) | unknown (broken commit).
+# `result` is merged | delayed (kept) | unknown (broken commit) | dropped (the database refused).
 rollout_merges = Family(Counter("dtrag_rollout_merges", "Batches of counts.", ["result"]))
 
 # Cache: `level` is local | redis | joined; `reason` is absent | expired | invalidated | unreadable.
