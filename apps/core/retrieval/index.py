@@ -30,8 +30,8 @@ from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language
 
 LEXICAL = "lexical"  # the directory of both tantivy indexes
-# Each of the lexical leg's two queries gives so many: 30 to 200 rank the dev sets alike. More than
-# `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
+# Each of the lexical leg's two queries gives so many: 30 to 100 rank ordinary questions alike. More
+# than `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
 LEXICAL_CANDIDATES = 30
 FEW_WANTED = 20
 DENSE_CANDIDATES = 60
