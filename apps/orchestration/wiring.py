@@ -41,9 +41,6 @@ def open_pipeline(
     decider = flags or FlagStore(settings, clock=clock)
     decider.declare([node.flag for node in PIPELINE if node.flag is not None])
 
-    def killed(flag_key: str) -> bool:
-        return decider.snapshot.is_killed(flag_key)
-
     return AnswerPipeline(
         search,
         ModelChain(chat_models(settings), clock),
@@ -54,5 +51,6 @@ def open_pipeline(
         rng=random.SystemRandom(),
         record=record,
         arms=arms or Nobody(),
-        killed=killed,
+        # The snapshot is asked at each gate, since a kill must reach answers that are under way.
+        killed=lambda key: decider.snapshot.is_killed(key),
     )

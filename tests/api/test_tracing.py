@@ -17,7 +17,7 @@ from apps.api.records import Records
 from apps.core import wiring
 from apps.core.domain.flags import Flag
 from apps.core.errors import SystemFailure
-from apps.core.flags.snapshot import FlagWorld
+from apps.core.flags.snapshot import FlagWorld, Snapshot
 from apps.core.settings import Settings, SettingsError
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.nodes import PIPELINE
@@ -25,7 +25,7 @@ from apps.orchestration.state import AnswerState, Update
 from tests.api.conftest import serving
 from tests.fakes.answering import FakeIndex, Stage, scripted
 from tests.fakes.collector import KeptSpans
-from tests.fakes.flags import FakeFlags
+from tests.fakes.flags import FakeFlagStore
 from tests.fakes.services import World
 
 LINE = "서울의 인구는 940만 명이다 [1]."
@@ -104,7 +104,9 @@ async def test_a_node_that_fails_marks_its_span(world: World) -> None:
 
     flag = Flag("dummy", "Fails.")
     nodes: Sequence[Node] = (*PIPELINE, Node("dummy", fails, flag=flag))
-    world.flags = FakeFlags(FlagWorld(flags=(flag,), environment={"dummy": "true"}))
+    world.flags = FakeFlagStore(
+        snapshot=Snapshot(FlagWorld(flags=(flag,), environment={"dummy": "true"}))
+    )
     kept = KeptSpans()
     await asked(kept, answering(world, nodes=tuple(nodes)))
     assert kept.named("node.dummy").status.status_code is StatusCode.ERROR

@@ -23,7 +23,7 @@ from apps.core.storage.rollouts import RolloutWish
 from tests.api.conftest import serving
 from tests.core.flags.arms import half
 from tests.fakes.answering import FakeMemory, Stage
-from tests.fakes.flags import FakeFlags, rolled_out
+from tests.fakes.flags import FakeFlagStore, rolled_out
 from tests.fakes.services import World
 
 QUESTION = "서울의 인구는 몇 명인가?"
@@ -36,7 +36,7 @@ class House:
 
     client: httpx.AsyncClient
     sql: Sql
-    flags: FakeFlags
+    flags: FakeFlagStore
     arms: ArmRecorder
     rollout_id: str
 

@@ -18,7 +18,7 @@ from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.state import AnswerState
 from tests.core.flags.arms import PEPPER, half
 from tests.fakes.answering import FakeIndex, FakeMemory, Stage, scripted
-from tests.fakes.flags import FakeFlags, rolled_out
+from tests.fakes.flags import FakeFlagStore, rolled_out
 
 QUESTION = "서울의 인구는 몇 명인가?"
 CANARY, CONTROL = "canary", "control"
@@ -27,7 +27,7 @@ CANARY, CONTROL = "canary", "control"
 class Scene(Stage):
     """A pipeline under a rollout, whose recorder only keeps what it is told."""
 
-    def __init__(self, flags: FakeFlags | None = None, **more: Any) -> None:
+    def __init__(self, flags: FakeFlagStore | None = None, **more: Any) -> None:
         from apps.core.flags.arms import ArmRecorder
 
         self.flags = flags or rolled_out(half())
@@ -244,7 +244,7 @@ def test_without_arms_the_graph_is_the_plain_one() -> None:
 
 
 @pytest.mark.parametrize("arrange", [rolled_out, lambda: rolled_out(kill_all=True)])
-async def test_all_flags_off_is_as_if_there_were_none(arrange: Callable[[], FakeFlags]) -> None:
+async def test_all_flags_off_is_as_if_there_were_none(arrange: Callable[[], FakeFlagStore]) -> None:
     """The same bytes with flags that rows switch off as without any, but for why they are off."""
     from apps.api import render
 

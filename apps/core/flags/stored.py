@@ -85,6 +85,7 @@ def served(row: rollouts.Rollout) -> Rollout:
         salt=row.salt,
         epoch=row.epoch,
         stage=row.stage_idx,
+        tau=row.tau or {},
         counts=row.state in rollouts.ACTIVE,
     )
 

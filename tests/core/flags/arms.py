@@ -9,7 +9,7 @@ from apps.core.flags.context import FlagContext
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.rollout import Rollout
 from tests.fakes.clock import FakeClock
-from tests.fakes.flags import FakeFlags, rolled_out
+from tests.fakes.flags import FakeFlagStore, rolled_out
 
 PEPPER = b"p" * 32
 TAU = {"slow": 100.0, "cost": 50.0}
@@ -26,7 +26,7 @@ class Desk:
 
     def __init__(self, rollout: Rollout | None = None) -> None:
         self.clock = FakeClock()
-        self.flags: FakeFlags = rolled_out(rollout or half())
+        self.flags: FakeFlagStore = rolled_out(rollout or half())
         self.arms = ArmRecorder(self.clock, PEPPER, self.flags)
 
     def evaluation(self, user_id: str | None, request_id: str = "r", **more: object) -> Evaluation:
