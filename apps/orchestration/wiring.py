@@ -51,6 +51,5 @@ def open_pipeline(
         rng=random.SystemRandom(),
         record=record,
         arms=arms or Nobody(),
-        # The snapshot is asked at each gate, since a kill must reach answers that are under way.
-        killed=lambda key: decider.snapshot.is_killed(key),
+        killed=decider.is_killed,
     )

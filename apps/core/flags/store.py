@@ -94,6 +94,10 @@ class FlagStore:
         """All flags for a question; without one, for nobody."""
         return self.decide(context_of(request, timestamp=int(self._clock.now())))
 
+    def is_killed(self, key: str) -> bool:
+        """Whether a node must be skipped now, also in an answer that began before the kill."""
+        return self.snapshot.is_killed(key)
+
     def declare(self, flags: Sequence[Flag]) -> None:
         """Add flags of the code; one that is declared again replaces the first.
 
