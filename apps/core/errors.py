@@ -13,7 +13,8 @@ DtRagError                      status  code                     retryable
 │   ├── NotAllowed               403    authorization_error      no
 │   ├── VersionConflict          412    version_conflict         no
 │   ├── PrerequisiteCycle        409    prerequisite_cycle       no
-│   └── EnvironmentVeto          409    environment_veto         no
+│   ├── EnvironmentVeto          409    environment_veto         no
+│   └── Blocked                  409    blocked                  no
 └── UserFailure                  400    invalid_input            no
     ├── NotAuthenticated         401    authentication_required  no
     ├── NotFound                 404    not_found                no
@@ -141,6 +142,21 @@ class EnvironmentVeto(BusinessFailure):
     def members(self) -> Mapping[str, object]:
         """The variable and the hosts."""
         return {"blocked_by": self.blocked_by, "hosts": list(self.hosts)}
+
+
+class Blocked(BusinessFailure):
+    """Something is missing for the next step; `blockers` name it."""
+
+    code = "blocked"
+
+    def __init__(self, detail: str, blockers: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.blockers = tuple(blockers)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What blocks."""
+        return {"blockers": list(self.blockers)}
 
 
 class UserFailure(DtRagError):

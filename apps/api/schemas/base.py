@@ -107,3 +107,4 @@ class Problem(Reply):
     faults: list[Fault] | None = Field(None, description="All faults of a flag definition.")
     blocked_by: str | None = Field(None, examples=["env:FEATURE_DEBATE_MODE=false"])
     hosts: list[str] | None = Field(None, description="That reported what blocks.")
+    blockers: list[str] | None = Field(None, description="What is missing for the next step.")

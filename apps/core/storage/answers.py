@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select
 from sqlalchemy.exc import IntegrityError
 
 from apps.core.errors import MissingParameter, NotFound, Unprocessable
@@ -87,6 +87,19 @@ async def get(s: Session, answer_id: str) -> StoredAnswer | None:
     """The stored answer, None when there is none (or none yet: flush the writer first)."""
     row = (await s.execute(select(answer).where(answer.c.id == answer_id))).mappings().first()
     return None if row is None else StoredAnswer(**row)
+
+
+async def bodies(s: Session, *, since: float, limit: int) -> list[Mapping[str, Any]]:
+    """The newest answers as they were sent, none made before `since`."""
+    query = select(answer.c.body).where(answer.c.created_at >= since)
+    newest = query.order_by(answer.c.created_at.desc()).limit(limit)
+    return list((await s.execute(newest)).scalars())
+
+
+async def count(s: Session, *, since: float) -> int:
+    """How many answers were made at `since` or later."""
+    query = select(func.count()).select_from(answer).where(answer.c.created_at >= since)
+    return int((await s.execute(query)).scalar_one())
 
 
 async def put_feedback(s: Session, given: Feedback) -> None:

@@ -50,6 +50,19 @@ async def live(s: Session, *, silent_s: float = SILENT_S) -> list[Ack]:
     return [_ack(row) for row in (await s.execute(query)).mappings()]
 
 
+async def silences(s: Session, *, heard_s: float, silent_s: float = SILENT_S) -> list[float]:
+    """Workers that stopped without a word: seconds since each was heard, the latest first.
+
+    Args:
+        heard_s: only those that were heard within so many seconds.
+    """
+    age = (database_now(s) - flag_worker_ack.c.at).label("age")
+    lately = flag_worker_ack.c.at > database_now(s) - heard_s
+    gone = flag_worker_ack.c.at <= database_now(s) - silent_s
+    query = select(age).where(lately, gone).order_by(age)
+    return [float(row.age) for row in await s.execute(query)]
+
+
 async def remove(s: Session, worker_id: str) -> None:
     """Take a worker that stops out of the list."""
     await s.execute(delete(flag_worker_ack).where(flag_worker_ack.c.worker_id == worker_id))

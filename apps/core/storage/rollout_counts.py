@@ -160,6 +160,22 @@ async def votes(
     return [(row["id"], _vote(row)) for row in (await s.execute(query)).mappings()]
 
 
+async def bad_units(
+    s: Session, rollout_id: str, epoch: int, *, metrics: Collection[str], arm: str, since: float
+) -> list[tuple[str, str]]:
+    """Metric and unit of each vote for something bad since a moment."""
+    mine = and_(
+        flag_vote.c.rollout_id == rollout_id,
+        flag_vote.c.epoch == epoch,
+        flag_vote.c.metric.in_(metrics),
+        flag_vote.c.arm == arm,
+        flag_vote.c.at >= since,
+        flag_vote.c.score.is_(None),
+    )
+    query = select(flag_vote.c.metric, flag_vote.c.unit_hash).where(mine)
+    return [(row.metric, row.unit_hash) for row in await s.execute(query)]
+
+
 async def _queue_up(s: Session, batch: Batch) -> None:
     """Let workers add to one rollout one after the other.
 

@@ -76,21 +76,34 @@ async def pause(s: Session, seen: Rollout, *, cause: Cause) -> Rollout | None:
     return await hold(s, seen, cause=cause, hold_reason="paused")
 
 
-async def resume(s: Session, seen: Rollout, *, cause: Cause) -> Rollout | None:
+async def resume(
+    s: Session, seen: Rollout, *, cause: Cause, notes: Facts | None = None
+) -> Rollout | None:
     """Go on where it was held; None when somebody else was first.
+
+    Args:
+        notes: what is to be remembered of this action until the next one of a person.
 
     Raises:
         BusinessFailure: the automatic actor asks, or it is not held.
     """
     _people_only(cause, "resumes a rollout")
     _check(seen, ("HELD",), "resume")
-    return await _move(s, seen, {"state": "RUNNING", "hold_reason": None}, cause)
+    return await _move(s, seen, {"state": "RUNNING", "hold_reason": None}, cause, notes=notes)
 
 
 async def promote(
-    s: Session, seen: Rollout, *, cause: Cause, to_stage: int | None = None
+    s: Session,
+    seen: Rollout,
+    *,
+    cause: Cause,
+    to_stage: int | None = None,
+    notes: Facts | None = None,
 ) -> Rollout | None:
     """Take the next stage, or for a person any stage; None when somebody else was first.
+
+    Args:
+        notes: as of `resume`.
 
     Raises:
         BusinessFailure: the state forbids it, there is no such stage, or the automatic actor
@@ -102,7 +115,7 @@ async def promote(
         _people_only(cause, "changes the stages of a rollout")
     if not 0 <= stage_idx < len(seen.stages) or stage_idx == seen.stage_idx:
         raise BusinessFailure(f"Rollout {seen.id!r} cannot go to stage {stage_idx}.")
-    return await _move(s, seen, _stage(seen, stage_idx, cause), cause)
+    return await _move(s, seen, _stage(seen, stage_idx, cause), cause, notes=notes)
 
 
 async def complete(s: Session, seen: Rollout, *, cause: Cause) -> Rollout | None:
@@ -171,9 +184,10 @@ async def _move(
     cause: Cause,
     *,
     epoch_ends: EpochState | None = None,
+    notes: Facts | None = None,
 ) -> Rollout | None:
     await flag_versions.lock(s)
-    moved = await _set(s, seen, values, cause)
+    moved = await _set(s, seen, values, cause, notes=notes)
     if moved is None:
         return None
     if epoch_ends is not None:
@@ -182,10 +196,17 @@ async def _move(
 
 
 async def _set(
-    s: Session, seen: Rollout, values: Facts, cause: Cause, *, action: str | None = None
+    s: Session,
+    seen: Rollout,
+    values: Facts,
+    cause: Cause,
+    *,
+    action: str | None = None,
+    notes: Facts | None = None,
 ) -> Rollout | None:
     changed = {**values, "updated_at": cause.at}
     if cause.source != "controller":
+        kept = (seen.last_human_action or {}).get("notes") if notes is None else dict(notes)
         changed["last_human_action"] = {
             "actor": cause.actor,
             "source": cause.source,
@@ -193,6 +214,7 @@ async def _set(
             "stage_idx": values.get("stage_idx", seen.stage_idx),
             "reason": cause.reason,
             "at": cause.at,
+            **({"notes": kept} if kept else {}),
         }
     return await _compare_and_set(s, seen, changed)
 

@@ -131,6 +131,34 @@ rollout_units = Family(
 # `result` is merged | delayed (kept) | unknown (broken commit) | dropped (the database refused).
 rollout_merges = Family(Counter("dtrag_rollout_merges", "Batches of counts.", ["result"]))
 
+# Rollouts, as the leading worker sees them; `metric` may be `combined` or `srm` too.
+rollout_percent = Family(
+    Gauge(
+        "dtrag_rollout_percent",
+        "Units in the canary, 0-100.",
+        ["flag"],
+        multiprocess_mode="mostrecent",
+    )
+)
+rollout_state = Family(
+    Gauge(
+        "dtrag_rollout_state",
+        "1 for the state of the flag's rollout.",
+        ["flag", "state"],
+        multiprocess_mode="mostrecent",
+    ),
+    most=1024,
+)
+rollout_log_e = Family(
+    Gauge(
+        "dtrag_rollout_log_e",
+        "Natural logarithm of the evidence against the canary.",
+        ["flag", "metric"],
+        multiprocess_mode="mostrecent",
+    ),
+    most=1024,
+)
+
 # Cache: `level` is local | redis | joined; `reason` is absent | expired | invalidated | unreadable.
 cache_hits = Family(Counter("dtrag_cache_hits", "Cache hits.", ["region", "level"]))
 cache_misses = Family(Counter("dtrag_cache_misses", "Cache misses.", ["region", "reason"]))

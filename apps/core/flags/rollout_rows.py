@@ -1,0 +1,95 @@
+"""The row of a rollout as the state that decisions are made of, and back what a person overruled.
+
+The row keeps what a person decided for a stage in the notes of `last_human_action`: they hold as
+long as the stage that they were made in, which `stage_started_at` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.core.flags.policy import Policy
+from apps.core.flags.presets import policy_from
+from apps.core.flags.states import Actor, Rollout, State
+from apps.core.storage.rollout_moves import ENDED
+from apps.core.storage.rollouts import Rollout as Row
+
+PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a person decided for the running stage.
+
+    Fields:
+        stage_started_at: of the stage that they are about.
+        others: as in `states.Rollout`.
+    """
+
+    stage_started_at: float
+    forced: bool = False
+    resumed_at: float | None = None
+    resumed_requests: int = 0
+    waived: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """Write them for `rollout_moves`."""
+        return {
+            "stage_started_at": self.stage_started_at,
+            "forced": self.forced,
+            "resumed_at": self.resumed_at,
+            "resumed_requests": self.resumed_requests,
+            "waived": list(self.waived),
+        }
+
+
+def notes_of(row: Row) -> Notes:
+    """What holds for the running stage; nothing when it began after the notes."""
+    started = row.stage_started_at or 0.0
+    written: Mapping[str, Any] = (row.last_human_action or {}).get("notes") or {}
+    if written.get("stage_started_at") != started:
+        return Notes(started)
+    return Notes(
+        started,
+        bool(written["forced"]),
+        written["resumed_at"],
+        int(written["resumed_requests"]),
+        tuple(written["waived"]),
+    )
+
+
+def policy_of(row: Row) -> Policy:
+    """The policy that was fixed when the rollout was made.
+
+    Raises:
+        Unprocessable: the row was not written by us.
+    """
+    return policy_from({**row.policy, "stages": row.stages})
+
+
+def state_of(row: Row) -> Rollout:
+    """Where the rollout stands, for `decision.decide`."""
+    notes, ended = notes_of(row), row.state in ENDED
+    held = row.state == "HELD"
+    by = Actor.PERSON if row.hold_reason == PAUSED else Actor.CONTROLLER
+    return Rollout(
+        policy_of(row),
+        State(row.state),
+        row.stage_idx,
+        attempt_of(row),
+        row.stage_started_at or 0.0,
+        row.hold_reason,
+        by if held else None,
+        notes.forced,
+        notes.resumed_at,
+        notes.resumed_requests,
+        frozenset(notes.waived),
+        row.updated_at if ended else None,
+    )
+
+
+def attempt_of(row: Row) -> int:
+    """The attempt that runs or ran last; the row of one that was stopped names the next."""
+    return row.epoch - 1 if row.state in ENDED else row.epoch

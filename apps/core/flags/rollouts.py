@@ -1,0 +1,235 @@
+"""What people do with rollouts: make, start, stop, step, and look at them.
+
+Everything that means "more on" is here and needs a person. What the controller may do by itself
+is in `controller.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from apps.core.domain.ports import Clock
+from apps.core.errors import Blocked, BusinessFailure, NotFound, VersionConflict
+from apps.core.flags import forecast, health, looks, rollout_view
+from apps.core.flags.decision import assess
+from apps.core.flags.definition import SALT
+from apps.core.flags.forecast import Forecast
+from apps.core.flags.looks import Look
+from apps.core.flags.presets import policy_from, policy_json
+from apps.core.flags.rollout_rows import Notes, notes_of, policy_of, state_of
+from apps.core.flags.rules import Row
+from apps.core.flags.states import start_refusal
+from apps.core.storage import flag_acks, flag_versions, flags, rollout_moves, rollouts
+from apps.core.storage.connections import Session
+from apps.core.storage.engine import Storage
+from apps.core.storage.flag_audit import Cause
+from apps.core.storage.rollouts import BUCKET_BY, Rollout, RolloutWish, State
+
+Json = dict[str, Any]
+Change = Callable[[Session, Rollout], Awaitable[Rollout | None]]
+STALE = "The rollout has just moved; look at it and decide again."
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A ladder that a person wants; `policy` names a preset and fields that differ from it."""
+
+    flag_key: str
+    stages: tuple[float, ...] | None = None
+    bucket_by: tuple[str, ...] = BUCKET_BY
+    holdback: float | None = None
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+class Acked(Protocol):
+    """Which workers have switched."""
+
+    @property
+    def acked(self) -> int:
+        """How many have."""
+
+    @property
+    def expected(self) -> int:
+        """How many live."""
+
+    @property
+    def elapsed_ms(self) -> float:
+        """How long that took."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Who has not."""
+
+
+Waiting = Callable[[int], Awaitable[Acked]]
+
+
+class RolloutAdmin:
+    """Rollouts for people; `waiting` waits until workers have seen a version of the flags."""
+
+    def __init__(self, storage: Storage, clock: Clock, *, waiting: Waiting | None = None) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._waiting = waiting
+
+    async def create(self, wanted: Wanted, *, cause: Cause) -> tuple[Json, Forecast]:
+        """Store a draft, and say what to expect of it.
+
+        Raises:
+            Unprocessable: the policy cannot be used.
+        """
+        asked = dict(wanted.policy)
+        if wanted.stages is not None:
+            asked["stages"] = wanted.stages
+        if wanted.holdback is not None:
+            asked["holdback_pct"] = wanted.holdback
+        policy = policy_from(asked)
+        async with self._storage.session() as s:
+            stored = await flags.find(s, wanted.flag_key)
+            wish = RolloutWish(
+                wanted.flag_key,
+                policy.stages,
+                stored.wish.salt if stored else SALT,
+                bucket_by=wanted.bucket_by,
+                holdback=policy.holdback_pct,
+                policy=policy_json(policy),
+            )
+            row = await rollouts.create(s, wish, cause=cause)
+            rate = await forecast.per_s(s, now=cause.at)
+        expected = await asyncio.to_thread(forecast.forecast, policy, rate)
+        return rollout_view.summary(row), expected
+
+    async def every(
+        self, *, flag_key: str | None = None, states: tuple[State, ...] | None = None
+    ) -> list[Json]:
+        """The newest rollouts, at most 100."""
+        async with self._storage.reading() as s:
+            rows = await rollouts.listed(s, flag_key=flag_key, states=states)
+        return [rollout_view.summary(row) for row in rows if row.kind == "rollout"]
+
+    async def get(self, rollout_id: str) -> Json:
+        """A rollout with its arms, evidence, blockers and next action.
+
+        Raises:
+            NotFound: there is no such rollout.
+        """
+        now = self._clock.now()
+        async with self._storage.reading() as s:
+            look = await looks.read(s, await _found(s, rollout_id), now=now)
+        return await asyncio.to_thread(rollout_view.details, look, now=now)
+
+    async def start(
+        self, rollout_id: str, *, cause: Cause, force: bool = False, salt: str | None = None
+    ) -> Json:
+        """Begin an attempt at the first stage; the audit states the α spent in 30 days.
+
+        Args:
+            rollout_id: of a draft, or of one that was rolled back or killed.
+            cause: who and why.
+            force: start although it should cool down after its rollback.
+            salt: another one draws an independent cohort.
+
+        Raises:
+            BusinessFailure: its state, its flag or the environment of a host forbids it.
+        """
+
+        async def change(s: Session, row: Rollout) -> Rollout | None:
+            refusal = start_refusal(state_of(row), now=cause.at, force=force)
+            if refusal is not None:
+                raise BusinessFailure(refusal)
+            await _refuse_if_off(s, row.flag_key)
+            alpha = policy_of(row).alpha
+            return await rollout_moves.start(s, row, cause=cause, alpha=alpha, salt=salt)
+
+        return await self._changed(rollout_id, change)
+
+    async def pause(self, rollout_id: str, *, cause: Cause) -> Json:
+        """Stop at the present share until a person resumes."""
+        return await self._changed(
+            rollout_id, lambda s, row: rollout_moves.pause(s, row, cause=cause)
+        )
+
+    async def resume(self, rollout_id: str, *, cause: Cause) -> Json:
+        """Go on; the reason of the hold is overruled for this stage, and patience starts anew."""
+
+        async def change(s: Session, row: Rollout) -> Rollout | None:
+            look, before = await looks.read(s, row, now=cause.at), notes_of(row)
+            waived = {*before.waived, *({row.hold_reason} if row.hold_reason else set())}
+            notes = Notes(
+                before.stage_started_at,
+                before.forced,
+                cause.at,
+                look.counters.stages[-1].requests,
+                tuple(sorted(waived)),
+            )
+            return await rollout_moves.resume(s, row, cause=cause, notes=notes.as_json())
+
+        return await self._changed(rollout_id, change)
+
+    async def promote(
+        self, rollout_id: str, *, cause: Cause, to_stage: int | None = None, force: bool = False
+    ) -> Json:
+        """Take the next stage, or any; at the last stage end the holdback.
+
+        Raises:
+            Blocked: something is missing for the step, and `force` is not said.
+        """
+
+        async def change(s: Session, row: Rollout) -> Rollout | None:
+            missing = _missing(await looks.read(s, row, now=cause.at), to_stage, now=cause.at)
+            if missing and not force:
+                raise Blocked(f"Blocked by {', '.join(missing)}.", missing)
+            if to_stage is None and row.stage_idx == len(row.stages) - 1:
+                return await rollout_moves.complete(s, row, cause=cause)
+            notes = Notes(cause.at, forced=bool(missing)).as_json()
+            return await rollout_moves.promote(s, row, cause=cause, to_stage=to_stage, notes=notes)
+
+        return await self._changed(rollout_id, change)
+
+    async def roll_back(
+        self, rollout_id: str, *, cause: Cause, wait: bool = False
+    ) -> tuple[Json, Acked | None]:
+        """Take the flag from everybody; with `wait` say who has switched."""
+        told = await self._changed(
+            rollout_id, lambda s, row: rollout_moves.roll_back(s, row, cause=cause)
+        )
+        if not wait or self._waiting is None:
+            return told, None
+        async with self._storage.reading() as s:
+            version = (await flag_versions.read(s)).version
+        return told, await self._waiting(version)
+
+    async def _changed(self, rollout_id: str, change: Change) -> Json:
+        async with self._storage.session() as s:
+            moved = await change(s, await _found(s, rollout_id))
+            if moved is None:
+                raise VersionConflict(STALE)
+        return rollout_view.summary(moved)
+
+
+async def _found(s: Session, rollout_id: str) -> Rollout:
+    row = await rollouts.find(s, rollout_id)
+    if row is None or row.kind != "rollout":
+        raise NotFound(f"There is no rollout {rollout_id!r}.")
+    return row
+
+
+def _missing(look: Look, to_stage: int | None, *, now: float) -> Sequence[str]:
+    """What blocks a step up; nothing blocks a step down."""
+    if to_stage is not None and to_stage < look.row.stage_idx:
+        return ()
+    found = assess(look.state, look.counters, now=now)
+    alarm = (found.row.name.lower(),) if found.row < Row.READY else ()
+    return (*alarm, *found.blockers)
+
+
+async def _refuse_if_off(s: Session, flag_key: str) -> None:
+    stored, head = await flags.find(s, flag_key), await flag_versions.read(s)
+    if head.kill_all or (stored is not None and stored.killed):
+        raise BusinessFailure(f"The flag {flag_key!r} is killed; end that first.")
+    against = health.vetoes(flag_key, await flag_acks.live(s))
+    if against:
+        raise BusinessFailure(f"The environment forbids it: {'; '.join(against)}.")
