@@ -33,6 +33,7 @@ from apps.api.routes import (
     metrics,
     ofrep,
     pages,
+    rollouts,
     search,
 )
 from apps.api.routes.health import product_version
@@ -51,6 +52,7 @@ ROUTERS = (
     flag_documents.router,
     flags.router,
     ofrep.router,
+    rollouts.router,
     cache.router,
     health.router,
     metrics.router,

@@ -15,6 +15,7 @@ from apps.api.schemas.documents import IntakeBody
 from apps.api.schemas.flags import EvaluateBody, FlagDocument, FlagPatch, FlagPut, ReasonBody
 from apps.api.schemas.keys import KeyBody, RotateBody
 from apps.api.schemas.ofrep import OfrepBody
+from apps.api.schemas.rollouts import RolloutBody, RolloutStart, RolloutStep, RolloutWord
 from apps.api.schemas.search import BatchBody, SearchBody
 
 BODIES: tuple[type[BaseModel], ...] = (
@@ -31,6 +32,10 @@ BODIES: tuple[type[BaseModel], ...] = (
     EvaluateBody,
     FlagDocument,
     OfrepBody,
+    RolloutBody,
+    RolloutStart,
+    RolloutStep,
+    RolloutWord,
 )
 SECURITY_SCHEMES = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -29,6 +29,7 @@ from apps.core.settings import Settings
 
 if TYPE_CHECKING:
     from apps.api.sql import Sql
+    from apps.core.flags.controller import Controller
     from apps.ingestion.service import Ingestion
     from apps.orchestration.pipeline import AnswerPipeline
 
@@ -133,6 +134,7 @@ class Loader:
         services.arms.succeed(arms)
         group.create_task(self.usage.write_forever(sql.count_use))
         group.create_task(kept_going("arms", partial(arms.run, sql.storage)))
+        group.create_task(kept_going("rollouts", await self._open_controller(sql)))
         group.create_task(self._ingest(sql))
         answerer = await loaded(services.answerer, partial(self._open_answerer, sql))
         # The first question should not pay for importing a provider's kit.
@@ -172,6 +174,12 @@ class Loader:
             log.warning("flags.not_offered", error="The extra `openfeature` is not installed.")
             return
         self.closing.callback(await asyncio.to_thread(module.register, self.flags, self.clock))
+
+    async def _open_controller(self, sql: Sql) -> Callable[[], Awaitable[None]]:
+        module = await asyncio.to_thread(importlib.import_module, "apps.core.flags.controller")
+        worker_id = self.flags.worker_id
+        controller: Controller = module.Controller(sql.storage, self.clock, worker_id)
+        return controller.run
 
     async def _open_intake(self, sql: Sql) -> Ingestion:
         module = await asyncio.to_thread(importlib.import_module, "apps.ingestion.wiring")

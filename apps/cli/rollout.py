@@ -1,4 +1,4 @@
-"""`dtrag rollout`: plan and rehearse staged rollouts; neither touches the service."""
+"""`dtrag rollout plan` and `simulate`: neither touches the service; `rollout_moves.py` does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from apps.core.flags.planning import Delay, StagePlan
     from apps.core.flags.policy import Policy
 
-app = typer.Typer(no_args_is_help=True, help="Plan and rehearse staged rollouts.")
+app = typer.Typer(no_args_is_help=True, help="Plan, rehearse and run staged rollouts.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float, typer.Option(help="Bad share of the control, 0 to 1.")]
 Share = Annotated[

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
+from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Rollouts, Ticket
 from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown
 from apps.core.storage.engine import Storage
+from tests.fakes.rollouts import FakeRollouts
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ class FakeStores:
     documents: FakeDocuments = field(default_factory=FakeDocuments)
     keys: FakeKeys = field(default_factory=FakeKeys)
     once: FakeOnce = field(default_factory=FakeOnce)
+    rollouts: Rollouts = field(default_factory=FakeRollouts)
     down: bool = False
     storage: Storage | None = None
 

@@ -7,17 +7,21 @@ is in `controller.py`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import orjson
+
 from apps.core.domain.ports import Clock
-from apps.core.errors import Blocked, BusinessFailure, NotFound, VersionConflict
+from apps.core.errors import Blocked, BusinessFailure, NotFound, Unprocessable, VersionConflict
 from apps.core.flags import forecast, health, looks, rollout_view
 from apps.core.flags.decision import assess
 from apps.core.flags.definition import SALT
 from apps.core.flags.forecast import Forecast
 from apps.core.flags.looks import Look
+from apps.core.flags.policy import Policy
 from apps.core.flags.presets import policy_from, policy_json
 from apps.core.flags.rollout_rows import Notes, notes_of, policy_of, state_of
 from apps.core.flags.rules import Row
@@ -26,10 +30,12 @@ from apps.core.storage import flag_acks, flag_versions, flags, rollout_moves, ro
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_audit import Cause
+from apps.core.storage.rollout_counts import UNITS
 from apps.core.storage.rollouts import BUCKET_BY, Rollout, RolloutWish, State
 
 Json = dict[str, Any]
 Change = Callable[[Session, Rollout], Awaitable[Rollout | None]]
+METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 STALE = "The rollout has just moved; look at it and decide again."
 
 
@@ -86,7 +92,7 @@ class RolloutAdmin:
             asked["stages"] = wanted.stages
         if wanted.holdback is not None:
             asked["holdback_pct"] = wanted.holdback
-        policy = policy_from(asked)
+        policy = storable(policy_from(asked))
         async with self._storage.session() as s:
             stored = await flags.find(s, wanted.flag_key)
             wish = RolloutWish(
@@ -208,6 +214,22 @@ class RolloutAdmin:
             if moved is None:
                 raise VersionConflict(STALE)
         return rollout_view.summary(moved)
+
+
+def storable(policy: Policy) -> Policy:
+    """The policy as it comes back from the database.
+
+    Raises:
+        Unprocessable: a number is none of JSON, or a metric's name cannot be one.
+    """
+    for metric in policy.metrics:
+        if not METRIC_NAME.fullmatch(str(metric.name)) or metric.name == UNITS:
+            raise Unprocessable(f"A metric cannot be called {metric.name!r}.")
+    try:
+        # What JSON cannot say, orjson writes as null, which `policy_from` refuses.
+        return policy_from(orjson.loads(orjson.dumps(policy_json(policy))))
+    except TypeError as error:
+        raise Unprocessable("The policy holds a number that is too large.") from error
 
 
 async def _found(s: Session, rollout_id: str) -> Rollout:

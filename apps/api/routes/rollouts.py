@@ -1,0 +1,184 @@
+"""Administration of staged rollouts: what people do; the controller does the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from apps.api import render
+from apps.api.admission import caller_of
+from apps.api.bodies import read_json
+from apps.api.operation import operation, request_body
+from apps.api.schemas.rollouts import (
+    FlagName,
+    RolloutBody,
+    RolloutDetails,
+    RolloutDraft,
+    RolloutReply,
+    RolloutsReply,
+    RolloutStart,
+    RolloutStep,
+    RolloutWord,
+    StoppedReply,
+)
+from apps.api.services import services_of
+from apps.api.store_ports import RolloutAct, Rollouts
+
+READ, WRITE = "flags:read", "flags:write"
+ROOT = "/api/v1/admin/rollouts"
+RolloutId = Annotated[str, Path(min_length=1, max_length=64)]
+Model = TypeVar("Model", bound=BaseModel)
+LADDERS: dict[str, object] = {
+    "the default ladder": {"flag_key": "debate_mode", "reason": "quarter goal 3"},
+    "two weeks": {"flag_key": "debate_mode", "policy": {"preset": "weekly"}},
+    "by session": {
+        "flag_key": "debate_mode",
+        "stages": [10, 50, 100],
+        "bucket_by": ["session_id"],
+        "policy": {"auto_promote": False},
+    },
+}
+STARTS: dict[str, object] = {
+    "start": {"reason": "review of 3 March"},
+    "again, with other people": {"reason": "fixed", "force": True, "salt": "s2"},
+}
+STEPS: dict[str, object] = {"next": {}, "by hand": {"to_stage": 2, "force": True, "reason": "demo"}}
+WORDS: dict[str, object] = {"why": {"reason": "the node is slow"}, "nothing": {}}
+router = APIRouter(tags=["rollouts"])
+
+
+def _move(
+    summary: str,
+    body: type[BaseModel],
+    examples: dict[str, object],
+    *,
+    reply: type[BaseModel] = RolloutReply,
+) -> dict[str, Any]:
+    shown = {**request_body(body, examples), "required": False}
+    return operation(
+        WRITE,
+        summary,
+        body=body,
+        reply=reply,
+        errors=(404, 409, 412),
+        extra={"requestBody": shown},
+    )
+
+
+@router.post(
+    ROOT,
+    **operation(
+        WRITE, "Make a rollout", body=RolloutBody, reply=RolloutDraft, status=201, examples=LADDERS
+    ),
+)
+async def create(request: Request) -> Response:
+    """A draft, with a forecast from the traffic of the last seven days."""
+    body = await read_json(request, RolloutBody)
+    made = await (await _rollouts(request)).create(
+        body.model_dump(exclude={"reason"}), act=_act(request, body.reason)
+    )
+    return render.json_response(_shown(made), status=201)
+
+
+@router.get(ROOT, **operation(READ, "The newest rollouts", reply=RolloutsReply, errors=(422,)))
+async def rollouts(
+    request: Request,
+    flag: Annotated[FlagName | None, Query(description="Only of this flag.")] = None,
+) -> Response:
+    """At most a hundred, without their evidence."""
+    found = await (await _rollouts(request)).every(flag_key=flag)
+    return render.json_response({"rollouts": [_shown(each) for each in found]})
+
+
+@router.get(
+    f"{ROOT}/{{rollout_id}}",
+    **operation(READ, "One rollout", reply=RolloutDetails, errors=(404, 422)),
+)
+async def rollout(request: Request, rollout_id: RolloutId) -> Response:
+    """With arms, evidence, what blocks the next step, and what happens next."""
+    return render.json_response(_shown(await (await _rollouts(request)).get(rollout_id)))
+
+
+@router.post(f"{ROOT}/{{rollout_id}}/start", **_move("Start a rollout", RolloutStart, STARTS))
+async def start(request: Request, rollout_id: RolloutId) -> Response:
+    """At its first stage, with a new epoch and empty counters."""
+    body = await _read(request, RolloutStart)
+    act = _act(request, body.reason)
+    moved = await (await _rollouts(request)).start(
+        rollout_id, act=act, force=body.force, salt=body.salt
+    )
+    return render.json_response(_shown(moved))
+
+
+@router.post(f"{ROOT}/{{rollout_id}}/pause", **_move("Pause a rollout", RolloutWord, WORDS))
+async def pause(request: Request, rollout_id: RolloutId) -> Response:
+    """Whoever has the flag keeps it; nothing moves until somebody resumes."""
+    body = await _read(request, RolloutWord)
+    moved = await (await _rollouts(request)).pause(rollout_id, act=_act(request, body.reason))
+    return render.json_response(_shown(moved))
+
+
+@router.post(f"{ROOT}/{{rollout_id}}/resume", **_move("Resume a rollout", RolloutWord, WORDS))
+async def resume(request: Request, rollout_id: RolloutId) -> Response:
+    """The reason of the hold is overruled for this stage."""
+    body = await _read(request, RolloutWord)
+    moved = await (await _rollouts(request)).resume(rollout_id, act=_act(request, body.reason))
+    return render.json_response(_shown(moved))
+
+
+@router.post(f"{ROOT}/{{rollout_id}}/promote", **_move("Take the next step", RolloutStep, STEPS))
+async def promote(request: Request, rollout_id: RolloutId) -> Response:
+    """409 with `blockers` unless nothing is missing or `force` is said."""
+    body = await _read(request, RolloutStep)
+    act = _act(request, body.reason)
+    moved = await (await _rollouts(request)).promote(
+        rollout_id, act=act, to_stage=body.to_stage, force=body.force
+    )
+    return render.json_response(_shown(moved))
+
+
+@router.post(
+    f"{ROOT}/{{rollout_id}}/rollback",
+    **_move("Take the flag from everybody", RolloutWord, WORDS, reply=StoppedReply),
+)
+async def roll_back(
+    request: Request,
+    rollout_id: RolloutId,
+    wait: Annotated[
+        bool, Query(description="Until the workers have switched, 2 s at most.")
+    ] = False,
+) -> Response:
+    """It stays so until a person starts it again; with `wait` it tells which workers know."""
+    body = await _read(request, RolloutWord)
+    moved = await (await _rollouts(request)).roll_back(
+        rollout_id, act=_act(request, body.reason), wait=wait
+    )
+    return render.json_response(_shown(moved), status=202 if moved.get("missing") else 200)
+
+
+async def _rollouts(request: Request) -> Rollouts:
+    return (await services_of(request).stores.get()).rollouts
+
+
+async def _read(request: Request, model: type[Model]) -> Model:
+    """The body, which may be absent."""
+    return await read_json(request, model) if await request.body() else model()
+
+
+def _act(request: Request, reason: str) -> RolloutAct:
+    key_id = caller_of(request).key_id
+    return RolloutAct(f"key:{key_id}" if key_id else "local", reason)
+
+
+def _shown(told: dict[str, Any]) -> dict[str, Any]:
+    """Moments as the rest of the interface writes them."""
+    return {
+        name: render.timestamp(value)
+        if (name == "at" or name.endswith("_at")) and isinstance(value, int | float)
+        else value
+        for name, value in told.items()
+    }
