@@ -14,7 +14,7 @@ import structlog
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import BusinessFailure, StorageDown
-from apps.core.flags import looks, rollout_votes, thresholds
+from apps.core.flags import health, looks, rollout_votes, thresholds
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback, Stay, decide
 from apps.core.flags.health import Signs
 from apps.core.flags.looks import Look
@@ -121,11 +121,12 @@ class Controller:
             return None
 
     async def _look(self, row: Rollout, now: float) -> Action | None:
+        if row.kind == "experiment":
+            await self._ended(row, now)
+            return None
         async with self._storage.reading() as s:
             look = await looks.read(s, row, now=now, signs=self._signs)
         action = decide(look.state, look.counters, now=now)
-        if row.kind == "experiment" and not isinstance(action, Kill):
-            return None  # begun and ended by people only
         if isinstance(action, Stay):
             await self._remember(look, now)
             await self._limits.freeze(row, look.state.policy, now=now)
@@ -135,6 +136,16 @@ class Controller:
         if not await self._lead():
             return None
         return action if await self._done(look, action, now) else None
+
+    async def _ended(self, row: Rollout, now: float) -> None:
+        """An experiment is begun and ended by people; it only follows the kill of its flag."""
+        async with self._storage.reading() as s:
+            found = await health.read(s, row, now=now)
+        if not found.killed or not await self._lead():
+            return
+        async with self._storage.session() as s:
+            await rollout_moves.kill(s, row, cause=Cause(ACTOR, "controller", now, "killed"))
+        log.warning("rollout.killed", rollout=row.id, flag=row.flag_key)
 
     async def _remember(self, look: Look, now: float) -> None:
         if look.news:

@@ -66,7 +66,9 @@ def policy_of(row: Row) -> Policy:
     Raises:
         Unprocessable: the row was not written by us.
     """
-    return policy_from({**row.policy, "stages": row.stages})
+    # An experiment has no ladder: its one stage says how many take part.
+    stages = row.stages if row.kind == "rollout" else (100.0,)
+    return policy_from({**row.policy, "stages": stages})
 
 
 def state_of(row: Row) -> Rollout:

@@ -146,7 +146,7 @@ class RolloutAdmin:
             refusal = start_refusal(state_of(row), now=cause.at, force=force)
             if refusal is not None:
                 raise BusinessFailure(refusal)
-            await _refuse_if_off(s, row.flag_key)
+            await refuse_if_off(s, row.flag_key)
             alpha = policy_of(row).alpha
             return await rollout_moves.start(s, row, cause=cause, alpha=alpha, salt=salt)
 
@@ -248,7 +248,12 @@ def _missing(look: Look, to_stage: int | None, *, now: float) -> Sequence[str]:
     return (*alarm, *found.blockers)
 
 
-async def _refuse_if_off(s: Session, flag_key: str) -> None:
+async def refuse_if_off(s: Session, flag_key: str) -> None:
+    """Refuse to begin what could not be seen.
+
+    Raises:
+        BusinessFailure: the flag is killed, or the environment of a host forbids it.
+    """
     stored, head = await flags.find(s, flag_key), await flag_versions.read(s)
     if head.kill_all or (stored is not None and stored.killed):
         raise BusinessFailure(f"The flag {flag_key!r} is killed; end that first.")

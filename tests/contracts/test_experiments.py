@@ -1,0 +1,117 @@
+"""Experiments on both engines: begun and ended by people, compared at any time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from apps.core.errors import BusinessFailure, NotFound, Unprocessable
+from apps.core.flags.experiments import ExperimentAdmin, WantedExperiment
+from apps.core.storage import flags, rollout_counts
+from apps.core.storage.engine import Storage
+from apps.core.storage.rollout_counts import Batch, Cell, Tally, Unit, Vote
+from tests.contracts.rollout_scene import KEY, Scene
+
+METRICS = ({"name": "error"}, {"name": "quality", "kind": "score"})
+WANTED = WantedExperiment(KEY, {"on": 1, "off": 3}, percent=40.0, metrics=METRICS)
+
+
+@pytest.fixture
+def scene(storage: Storage) -> Scene:
+    return Scene(storage)
+
+
+@pytest.fixture
+def experiments(scene: Scene) -> ExperimentAdmin:
+    return ExperimentAdmin(scene.storage, scene.clock)
+
+
+async def begin(experiments: ExperimentAdmin, scene: Scene) -> str:
+    """A running experiment."""
+    made = await experiments.create(WANTED, cause=scene.cause())
+    await experiments.start(made["id"], cause=scene.cause())
+    scene.rollout_id = str(made["id"])
+    return scene.rollout_id
+
+
+async def count(scene: Scene, arm: str, *, units: int, bad: int, scores: np.ndarray) -> None:
+    """Units of one variant, as workers report them."""
+    row, now = await scene.row(), scene.clock.now()
+    place = (row.id, row.epoch)
+    names = [f"{scene.units + n:032x}" for n in range(units)]
+    scene.units += units
+    votes = [Vote(*place, "error", name, 0, arm, now) for name in names[:bad]]
+    votes += [
+        Vote(*place, "quality", name, 0, arm, now, float(score))
+        for name, score in zip(names, scores, strict=True)
+    ]
+    tallies = {Cell(*place, 0, "error", arm): Tally(n=units, total=float(bad))}
+    seen = [Unit(*place, name, 0, arm, now) for name in names]
+    async with scene.storage.session() as s:
+        await rollout_counts.merge(s, Batch(tallies, seen, votes))
+
+
+async def test_a_worse_variant_is_named(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """More errors and lower scores than the first arm; the split is as it was wanted."""
+    which = await begin(experiments, scene)
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        await count(scene, "off", units=150, bad=2, scores=rng.beta(8, 2, 150))
+        await count(scene, "on", units=50, bad=6, scores=rng.beta(6, 4, 50))
+    found = await experiments.get(which)
+    assert [(arm["arm"], arm["weight"], arm["units"]) for arm in found["results"]] == [
+        ("off", 3, 1500),
+        ("on", 1, 500),
+    ]
+    by_metric = {each["metric"]: each for each in found["comparisons"]}
+    assert {each["verdict"] for each in by_metric.values()} == {"worse"}
+    assert by_metric["error"]["relative_risk"]["low"] > 1
+    assert by_metric["quality"]["difference"]["high"] < 0
+    assert found["srm_E"] < found["srm_threshold"]
+
+
+async def test_equal_variants_stay_undecided(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """The same scores in both arms decide nothing, also before there are any."""
+    which = await begin(experiments, scene)
+    empty = await experiments.get(which)
+    assert empty["comparisons"][0]["relative_risk"] == {"low": 0.0, "high": None}
+    rng = np.random.default_rng(4)
+    await count(scene, "off", units=300, bad=3, scores=rng.beta(8, 2, 300))
+    await count(scene, "on", units=100, bad=1, scores=rng.beta(8, 2, 100))
+    found = await experiments.get(which)
+    assert {each["verdict"] for each in found["comparisons"]} == {"undecided"}
+
+
+async def test_only_people_end_it(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """The controller leaves a harmful one alone; a stop keeps its result."""
+    which = await begin(experiments, scene)
+    await count(scene, "off", units=150, bad=1, scores=np.full(150, 0.9))
+    await count(scene, "on", units=50, bad=49, scores=np.full(50, 0.1))
+    assert await scene.tick() == []
+    assert (await scene.row()).state == "RUNNING"
+    stopped = await experiments.stop(which, cause=scene.cause())
+    assert stopped["state"] == "STOPPED"
+    assert (await experiments.get(which))["results"][1]["units"] == 50
+    with pytest.raises(BusinessFailure):
+        await experiments.stop(which, cause=scene.cause())
+    assert [each["id"] for each in await experiments.every()] == [which]
+
+
+async def test_a_kill_ends_it(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """The flag is off for everybody, so the attempt is over."""
+    await begin(experiments, scene)
+    async with scene.storage.session() as s:
+        await flags.kill(s, KEY, cause=scene.cause())
+    await scene.tick()
+    assert (await scene.row()).state == "KILLED"
+
+
+@pytest.mark.parametrize("arms", [{"on": 1}, {"on": 0, "off": 1}, {"on": 1, "none": 1}])
+async def test_arms_that_cannot_be(
+    experiments: ExperimentAdmin, scene: Scene, arms: dict[str, int]
+) -> None:
+    """Fewer than two, without weight, or no variant of the flag."""
+    with pytest.raises(Unprocessable):
+        await experiments.create(WantedExperiment(KEY, arms), cause=scene.cause())
+    with pytest.raises(NotFound):
+        await experiments.get("ro_none")
