@@ -1,4 +1,4 @@
-"""Rollouts over SQL as the routes ask for them; implements `store_ports.Rollouts`."""
+"""Rollouts and experiments over SQL as the routes ask for them, see `store_ports.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from apps.api.store_ports import RolloutAct
 from apps.core.domain.ports import Clock
 from apps.core.flags import acks
+from apps.core.flags.experiments import ExperimentAdmin, WantedExperiment
 from apps.core.flags.rollouts import RolloutAdmin, Wanted
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_audit import Cause
@@ -78,6 +79,38 @@ class SqlRollouts:
             "elapsed_ms": round(acked.elapsed_ms, 1),
             "missing": list(acked.missing),
         }
+
+    def _cause(self, act: RolloutAct) -> Cause:
+        return Cause(act.actor, "rest", self._clock.now(), act.reason)
+
+
+class SqlExperiments:
+    """What people do with experiments."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._admin = ExperimentAdmin(storage, clock)
+        self._clock = clock
+
+    async def create(self, wanted: Mapping[str, Any], *, act: RolloutAct) -> Json:
+        """A draft."""
+        fields = {**wanted, "bucket_by": tuple(wanted["bucket_by"])}
+        return await self._admin.create(WantedExperiment(**fields), cause=self._cause(act))
+
+    async def every(self) -> Sequence[Json]:
+        """The newest."""
+        return await self._admin.every()
+
+    async def get(self, experiment_id: str) -> Json:
+        """The result so far."""
+        return await self._admin.get(experiment_id)
+
+    async def start(self, experiment_id: str, *, act: RolloutAct) -> Json:
+        """Begin an attempt."""
+        return await self._admin.start(experiment_id, cause=self._cause(act))
+
+    async def stop(self, experiment_id: str, *, act: RolloutAct) -> Json:
+        """End it."""
+        return await self._admin.stop(experiment_id, cause=self._cause(act))
 
     def _cause(self, act: RolloutAct) -> Cause:
         return Cause(act.actor, "rest", self._clock.now(), act.reason)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from apps.api import render
-from apps.api.rollout_desk import SqlRollouts
+from apps.api.rollout_desk import SqlExperiments, SqlRollouts
 from apps.api.stores import SqlAnswers, SqlDocuments, SqlKeys, SqlOnce, exposures
 from apps.core.domain.models import AnswerRecord
 from apps.core.domain.ports import Clock
@@ -38,6 +38,7 @@ class Sql:
         self.documents = SqlDocuments(storage)
         self.keys = SqlKeys(storage, ring, pepper=self._pepper, clock=clock)
         self.rollouts = SqlRollouts(storage, clock)
+        self.experiments = SqlExperiments(storage, clock)
         # A claim must outlive the longest request, or two of them could do the same work.
         self.once = SqlOnce(storage, claim_s=2 * settings.REQUEST_TIMEOUT_S + 300)
 

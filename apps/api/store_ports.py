@@ -266,6 +266,25 @@ class Rollouts(Protocol):
         """Take the flag from everybody."""
 
 
+class Experiments(Protocol):
+    """Experiments in the words of `schemas/experiments.py`; failures as of `Rollouts`."""
+
+    async def create(self, wanted: Mapping[str, Any], *, act: RolloutAct) -> dict[str, Any]:
+        """A draft."""
+
+    async def every(self) -> Sequence[dict[str, Any]]:
+        """The newest."""
+
+    async def get(self, experiment_id: str) -> dict[str, Any]:
+        """The result so far."""
+
+    async def start(self, experiment_id: str, *, act: RolloutAct) -> dict[str, Any]:
+        """Begin an attempt."""
+
+    async def stop(self, experiment_id: str, *, act: RolloutAct) -> dict[str, Any]:
+        """End it."""
+
+
 class Stores(Protocol):
     """Everything behind SQL."""
 
@@ -292,6 +311,10 @@ class Stores(Protocol):
     @property
     def rollouts(self) -> Rollouts:
         """Staged rollouts."""
+
+    @property
+    def experiments(self) -> Experiments:
+        """Experiments."""
 
     async def ping(self) -> None:
         """Return when the database lives.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import ask, documents, evaluate, flags, keys, rollout, rollout_moves
+from apps.cli import ask, documents, evaluate, experiment, flags, keys, rollout, rollout_moves
 from apps.cli.output import told_plainly
 from apps.core.settings import load
 from apps.core.telemetry import logs
@@ -26,6 +26,7 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(flags.app, name="flags")
 app.add_typer(rollout.app, name="rollout")
 rollout_moves.add_to(rollout.app)
+app.add_typer(experiment.app, name="experiment")
 app.command()(ask.search)
 app.command()(ask.answer)
 app.command()(documents.ingest)

@@ -59,7 +59,7 @@ def create(
     wanted = Wanted(flag, _numbers(stages), tuple(by.split(",")), holdback, _object(policy))
 
     async def work(admin: RolloutAdmin) -> Told:
-        made, expected = await admin.create(wanted, cause=_cause(reason))
+        made, expected = await admin.create(wanted, cause=cause_of(reason))
         return {**made, "forecast": expected.as_json(), "warnings": list(expected.warnings)}
 
     made = _done(work)
@@ -128,7 +128,7 @@ def start(
     """Begin at the first stage, with empty counters."""
     _moved(
         rollout,
-        lambda admin, found: admin.start(found, cause=_cause(reason), force=force, salt=salt),
+        lambda admin, found: admin.start(found, cause=cause_of(reason), force=force, salt=salt),
         json=json,
     )
 
@@ -136,13 +136,13 @@ def start(
 @told_plainly()
 def pause(rollout: Id, reason: Reason = "", json: Json = False) -> None:
     """Stop at the present share until somebody resumes."""
-    _moved(rollout, lambda admin, found: admin.pause(found, cause=_cause(reason)), json=json)
+    _moved(rollout, lambda admin, found: admin.pause(found, cause=cause_of(reason)), json=json)
 
 
 @told_plainly()
 def resume(rollout: Id, reason: Reason = "", json: Json = False) -> None:
     """Go on; the reason of the hold is overruled for this stage."""
-    _moved(rollout, lambda admin, found: admin.resume(found, cause=_cause(reason)), json=json)
+    _moved(rollout, lambda admin, found: admin.resume(found, cause=cause_of(reason)), json=json)
 
 
 @told_plainly()
@@ -157,7 +157,7 @@ def promote(
     _moved(
         rollout,
         lambda admin, found: admin.promote(
-            found, cause=_cause(reason), to_stage=to_stage, force=force
+            found, cause=cause_of(reason), to_stage=to_stage, force=force
         ),
         json=json,
     )
@@ -173,7 +173,7 @@ def rollback(
     """Take the flag from everybody; it stays so until somebody starts again."""
 
     async def move(admin: RolloutAdmin, found: str) -> Told:
-        told, acked = await admin.roll_back(found, cause=_cause(reason), wait=wait)
+        told, acked = await admin.roll_back(found, cause=cause_of(reason), wait=wait)
         if acked is None:
             return told
         workers = {"acked": acked.acked, "expected": acked.expected}
@@ -226,7 +226,8 @@ async def _id(admin: RolloutAdmin, rollout: str) -> str:
     return str(found[0]["id"]) if found else rollout
 
 
-def _cause(reason: str) -> Cause:
+def cause_of(reason: str) -> Cause:
+    """A person at this command line, now."""
     from apps.core.storage.flag_audit import Cause  # noqa: PLC0415
 
     return Cause(f"cli:{getpass.getuser()}", "cli", time.time(), reason)

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from apps.api.main import create_app
-from apps.api.rollout_desk import SqlRollouts
+from apps.api.rollout_desk import SqlExperiments, SqlRollouts
+from apps.api.schemas.experiments import ExperimentResult, ExperimentsReply
 from apps.api.schemas.rollouts import RolloutDetails, RolloutDraft, RolloutsReply, StoppedReply
 from apps.core.settings import Settings
 from apps.core.storage import answers, flag_acks, flags
@@ -128,3 +129,22 @@ async def test_unknown_rollouts_and_missing_scopes(people: httpx.AsyncClient, wo
     reader = {"X-API-Key": world.stores.keys.add("flags:read")}
     assert (await people.post(ROOT, json={"flag_key": KEY}, headers=reader)).status_code == 403
     assert (await people.get(ROOT, headers=reader)).status_code == 200
+
+
+async def test_the_way_of_an_experiment(
+    people: httpx.AsyncClient, world: World, storage: Storage
+) -> None:
+    """Made, started, looked at, stopped; a variant that does not exist is refused."""
+    world.stores.experiments = SqlExperiments(storage, world.clock)
+    root = ROOT.replace("rollouts", "experiments")
+    made = await people.post(root, json={"flag_key": KEY, "arms": {"on": 1, "off": 1}})
+    assert made.status_code == 201, made.text
+    place = f"{root}/{made.json()['id']}"
+    assert (await people.post(f"{place}/start")).json()["state"] == "RUNNING"
+    result = ExperimentResult.model_validate_json((await people.get(place)).content)
+    assert {each.verdict for each in result.comparisons} == {"undecided"}
+    assert (await people.post(f"{place}/stop", json={})).json()["state"] == "STOPPED"
+    listed = ExperimentsReply.model_validate_json((await people.get(root)).content)
+    assert [each.id for each in listed.experiments] == [result.id]
+    wrong = await people.post(root, json={"flag_key": KEY, "arms": {"on": 1, "none": 1}})
+    assert wrong.status_code == 422

@@ -64,3 +64,15 @@ def test_evidence_is_drawn_on_a_log_scale(value: float, filled: int) -> None:
     assert len(drawn) == 8
     assert drawn[6] == "│"
     assert drawn.replace("│", "█" if filled > 6 else "·").count("█") == filled
+
+
+def test_the_way_of_an_experiment(dtrag: Typed) -> None:
+    """Made, started, looked at, stopped."""
+    made = body(dtrag("experiment", "create", "meta_planner", "--arms", "on=1,off=2", "--json"))
+    assert body(dtrag("experiment", "start", made["id"], "--json"))["state"] == "RUNNING"
+    shown = dtrag("experiment", "show", made["id"]).stdout
+    assert "on against off" in shown
+    assert "undecided" in shown
+    assert "STOPPED" in dtrag("experiment", "stop", made["id"]).stdout
+    assert made["id"] in dtrag("experiment", "list").stdout
+    assert dtrag("experiment", "create", "meta_planner", "--arms", "on").returncode == 1

@@ -71,3 +71,25 @@ class FakeRollouts:
         if rollout_id not in self.rows:
             raise NotFound(f"There is no rollout {rollout_id!r}.")
         return self.rows[rollout_id]
+
+
+class FakeExperiments:
+    """Drafts only."""
+
+    async def create(self, wanted: Mapping[str, Any], *, act: RolloutAct) -> dict[str, Any]:
+        return {
+            **wanted, "id": "ro_x", "state": "DRAFT", "epoch": 1, "started_at": None,
+            "created_at": 1.0, "version": 1,
+        }  # fmt: skip
+
+    async def every(self) -> Sequence[dict[str, Any]]:
+        return []
+
+    async def get(self, experiment_id: str) -> dict[str, Any]:
+        raise NotFound(f"There is no experiment {experiment_id!r}.")
+
+    async def start(self, experiment_id: str, *, act: RolloutAct) -> dict[str, Any]:
+        raise NotFound(f"There is no experiment {experiment_id!r}.")
+
+    async def stop(self, experiment_id: str, *, act: RolloutAct) -> dict[str, Any]:
+        raise NotFound(f"There is no experiment {experiment_id!r}.")

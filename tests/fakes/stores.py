@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Rollouts, Ticket
+from apps.api.store_ports import Experiments, KeyWish, Known, Opinion, Remembered, Rollouts, Ticket
 from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown
 from apps.core.storage.engine import Storage
-from tests.fakes.rollouts import FakeRollouts
+from tests.fakes.rollouts import FakeExperiments, FakeRollouts
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ class FakeStores:
     keys: FakeKeys = field(default_factory=FakeKeys)
     once: FakeOnce = field(default_factory=FakeOnce)
     rollouts: Rollouts = field(default_factory=FakeRollouts)
+    experiments: Experiments = field(default_factory=FakeExperiments)
     down: bool = False
     storage: Storage | None = None
 

@@ -58,14 +58,14 @@ def _move(
     *,
     reply: type[BaseModel] = RolloutReply,
 ) -> dict[str, Any]:
-    shown = {**request_body(body, examples), "required": False}
+    words = {**request_body(body, examples), "required": False}
     return operation(
         WRITE,
         summary,
         body=body,
         reply=reply,
         errors=(404, 409, 412),
-        extra={"requestBody": shown},
+        extra={"requestBody": words},
     )
 
 
@@ -79,9 +79,9 @@ async def create(request: Request) -> Response:
     """A draft, with a forecast from the traffic of the last seven days."""
     body = await read_json(request, RolloutBody)
     made = await (await _rollouts(request)).create(
-        body.model_dump(exclude={"reason"}), act=_act(request, body.reason)
+        body.model_dump(exclude={"reason"}), act=act_of(request, body.reason)
     )
-    return render.json_response(_shown(made), status=201)
+    return render.json_response(shown(made), status=201)
 
 
 @router.get(ROOT, **operation(READ, "The newest rollouts", reply=RolloutsReply, errors=(422,)))
@@ -91,7 +91,7 @@ async def rollouts(
 ) -> Response:
     """At most a hundred, without their evidence."""
     found = await (await _rollouts(request)).every(flag_key=flag)
-    return render.json_response({"rollouts": [_shown(each) for each in found]})
+    return render.json_response({"rollouts": [shown(each) for each in found]})
 
 
 @router.get(
@@ -100,45 +100,45 @@ async def rollouts(
 )
 async def rollout(request: Request, rollout_id: RolloutId) -> Response:
     """With arms, evidence, what blocks the next step, and what happens next."""
-    return render.json_response(_shown(await (await _rollouts(request)).get(rollout_id)))
+    return render.json_response(shown(await (await _rollouts(request)).get(rollout_id)))
 
 
 @router.post(f"{ROOT}/{{rollout_id}}/start", **_move("Start a rollout", RolloutStart, STARTS))
 async def start(request: Request, rollout_id: RolloutId) -> Response:
     """At its first stage, with a new epoch and empty counters."""
-    body = await _read(request, RolloutStart)
-    act = _act(request, body.reason)
+    body = await optional_body(request, RolloutStart)
+    act = act_of(request, body.reason)
     moved = await (await _rollouts(request)).start(
         rollout_id, act=act, force=body.force, salt=body.salt
     )
-    return render.json_response(_shown(moved))
+    return render.json_response(shown(moved))
 
 
 @router.post(f"{ROOT}/{{rollout_id}}/pause", **_move("Pause a rollout", RolloutWord, WORDS))
 async def pause(request: Request, rollout_id: RolloutId) -> Response:
     """Whoever has the flag keeps it; nothing moves until somebody resumes."""
-    body = await _read(request, RolloutWord)
-    moved = await (await _rollouts(request)).pause(rollout_id, act=_act(request, body.reason))
-    return render.json_response(_shown(moved))
+    body = await optional_body(request, RolloutWord)
+    moved = await (await _rollouts(request)).pause(rollout_id, act=act_of(request, body.reason))
+    return render.json_response(shown(moved))
 
 
 @router.post(f"{ROOT}/{{rollout_id}}/resume", **_move("Resume a rollout", RolloutWord, WORDS))
 async def resume(request: Request, rollout_id: RolloutId) -> Response:
     """The reason of the hold is overruled for this stage."""
-    body = await _read(request, RolloutWord)
-    moved = await (await _rollouts(request)).resume(rollout_id, act=_act(request, body.reason))
-    return render.json_response(_shown(moved))
+    body = await optional_body(request, RolloutWord)
+    moved = await (await _rollouts(request)).resume(rollout_id, act=act_of(request, body.reason))
+    return render.json_response(shown(moved))
 
 
 @router.post(f"{ROOT}/{{rollout_id}}/promote", **_move("Take the next step", RolloutStep, STEPS))
 async def promote(request: Request, rollout_id: RolloutId) -> Response:
     """409 with `blockers` unless nothing is missing or `force` is said."""
-    body = await _read(request, RolloutStep)
-    act = _act(request, body.reason)
+    body = await optional_body(request, RolloutStep)
+    act = act_of(request, body.reason)
     moved = await (await _rollouts(request)).promote(
         rollout_id, act=act, to_stage=body.to_stage, force=body.force
     )
-    return render.json_response(_shown(moved))
+    return render.json_response(shown(moved))
 
 
 @router.post(
@@ -153,28 +153,29 @@ async def roll_back(
     ] = False,
 ) -> Response:
     """It stays so until a person starts it again; with `wait` it tells which workers know."""
-    body = await _read(request, RolloutWord)
+    body = await optional_body(request, RolloutWord)
     moved = await (await _rollouts(request)).roll_back(
-        rollout_id, act=_act(request, body.reason), wait=wait
+        rollout_id, act=act_of(request, body.reason), wait=wait
     )
-    return render.json_response(_shown(moved), status=202 if moved.get("missing") else 200)
+    return render.json_response(shown(moved), status=202 if moved.get("missing") else 200)
 
 
 async def _rollouts(request: Request) -> Rollouts:
     return (await services_of(request).stores.get()).rollouts
 
 
-async def _read(request: Request, model: type[Model]) -> Model:
+async def optional_body(request: Request, model: type[Model]) -> Model:
     """The body, which may be absent."""
     return await read_json(request, model) if await request.body() else model()
 
 
-def _act(request: Request, reason: str) -> RolloutAct:
+def act_of(request: Request, reason: str) -> RolloutAct:
+    """Who asks, and why."""
     key_id = caller_of(request).key_id
     return RolloutAct(f"key:{key_id}" if key_id else "local", reason)
 
 
-def _shown(told: dict[str, Any]) -> dict[str, Any]:
+def shown(told: dict[str, Any]) -> dict[str, Any]:
     """Moments as the rest of the interface writes them."""
     return {
         name: render.timestamp(value)
