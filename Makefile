@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run test check bench demo-rollout clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.run ## install the service with the e5 embedder
 run: .venv/.run ## install, migrate, load the sample documents, serve on 127.0.0.1:8000
@@ -24,6 +24,9 @@ check: .venv/.dev ## style, types, architecture
 
 bench: .venv/.dev ## print every measurement of docs/measurements.md
 	$(BIN)/python -m bench.all
+
+demo-rollout: .venv/.run ## watch a bad feature being rolled back by itself
+	@$(BIN)/python -m bench.demo_rollout
 
 clean: ## remove the virtual environment and local data
 	rm -rf .venv .tools var
