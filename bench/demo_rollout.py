@@ -36,7 +36,7 @@ from bench.servers import ROOT, free_port, running, wait_for_ok
 FLAG = "debate_mode"
 WORKERS = 2
 # Of the runs of the node; `Policy.breaker_share` is 0.5, so the test decides, not the breaker.
-FAULT_SHARE = 0.35
+FAULT_SHARE = 0.15
 LIMIT_S = 100.0
 AT_ONCE = 8
 USERS = 4_000
@@ -120,9 +120,7 @@ def _dtrag(env: dict[str, str], *words: str) -> str:
 
 async def _play(base: str, key: str) -> bool:
     """Create, start, drive traffic, and watch; whether it was rolled back."""
-    async with httpx.AsyncClient(
-        base_url=base, headers={"X-API-Key": key}, timeout=30.0
-    ) as client:
+    async with httpx.AsyncClient(base_url=base, headers={"X-API-Key": key}, timeout=30.0) as client:
         place = await _started(client)
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -12,8 +12,8 @@ from pydantic.json_schema import models_json_schema
 from apps.api.schemas.answer import AnswerBody, FeedbackBody
 from apps.api.schemas.base import Problem
 from apps.api.schemas.documents import IntakeBody
-from apps.api.schemas.flags import EvaluateBody, FlagDocument, FlagPatch, FlagPut, ReasonBody
 from apps.api.schemas.experiments import ExperimentBody
+from apps.api.schemas.flags import EvaluateBody, FlagDocument, FlagPatch, FlagPut, ReasonBody
 from apps.api.schemas.keys import KeyBody, RotateBody
 from apps.api.schemas.ofrep import OfrepBody
 from apps.api.schemas.rollouts import RolloutBody, RolloutStart, RolloutStep, RolloutWord
