@@ -1,4 +1,4 @@
-"""Rollouts and experiments over SQL as the routes ask for them, see `store_ports.py`."""
+"""Rollouts and experiments over SQL as the routes ask for them, see `rollout_ports.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from apps.api.store_ports import RolloutAct
+from apps.api.rollout_ports import RolloutAct
 from apps.core.domain.ports import Clock
 from apps.core.flags import acks
 from apps.core.flags.experiments import ExperimentAdmin, WantedExperiment

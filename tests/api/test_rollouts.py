@@ -94,7 +94,8 @@ async def test_what_is_off_for_a_reason_is_not_started(
         await flag_acks.put(s, Ack("w1", "host-1", 1, (KEY,)))
     vetoed = await people.post(f"{place}/start", json={})
     assert vetoed.status_code == 409
-    assert "host-1: FEATURE_DEBATE_MODE=false" in vetoed.json()["detail"]
+    assert vetoed.json()["blocked_by"] == "env:FEATURE_DEBATE_MODE=false"
+    assert vetoed.json()["hosts"] == ["host-1"]
     async with storage.session() as s:
         await flag_acks.remove(s, "w1")
         await flags.kill(s, KEY, cause=Cause("me", "cli", 1.0))

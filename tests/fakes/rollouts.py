@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apps.api.store_ports import RolloutAct
+from apps.api.rollout_ports import RolloutAct
 from apps.core.errors import BusinessFailure, NotFound
 from apps.core.flags.counters import Counters, StageCounters
 from apps.core.flags.looks import Look

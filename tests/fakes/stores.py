@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.api.store_ports import Experiments, KeyWish, Known, Opinion, Remembered, Rollouts, Ticket
+from apps.api.rollout_ports import Experiments, Rollouts
+from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
 from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 from apps.core.errors import BusinessFailure, NotFound, StorageDown

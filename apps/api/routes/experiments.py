@@ -11,6 +11,7 @@ from starlette.responses import Response
 from apps.api import render
 from apps.api.bodies import read_json
 from apps.api.operation import operation, request_body
+from apps.api.rollout_ports import Experiments
 from apps.api.routes.rollouts import READ, WORDS, WRITE, RolloutId, act_of, optional_body, shown
 from apps.api.schemas.experiments import (
     ExperimentBody,
@@ -20,7 +21,6 @@ from apps.api.schemas.experiments import (
 )
 from apps.api.schemas.rollouts import RolloutWord
 from apps.api.services import services_of
-from apps.api.store_ports import Experiments
 
 ROOT = "/api/v1/admin/experiments"
 EXAMPLES: dict[str, object] = {

@@ -13,6 +13,7 @@ from apps.api import render
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
 from apps.api.operation import operation, request_body
+from apps.api.rollout_ports import RolloutAct, Rollouts
 from apps.api.schemas.rollouts import (
     FlagName,
     RolloutBody,
@@ -26,7 +27,6 @@ from apps.api.schemas.rollouts import (
     StoppedReply,
 )
 from apps.api.services import services_of
-from apps.api.store_ports import RolloutAct, Rollouts
 
 READ, WRITE = "flags:read", "flags:write"
 ROOT = "/api/v1/admin/rollouts"

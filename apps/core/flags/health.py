@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from apps.core.flags.catalogue import OWN_NAMES
 from apps.core.flags.counters import Health
 from apps.core.flags.rollout_rows import notes_of
+from apps.core.flags.vetoes import hosts_against, variable_of
 from apps.core.storage import flag_acks, flag_versions, flags
 from apps.core.storage.connections import Session
 from apps.core.storage.flag_acks import Ack
@@ -58,7 +58,5 @@ def incidents(silences: Sequence[float]) -> int:
 
 def vetoes(flag_key: str, acks: Sequence[Ack]) -> tuple[str, ...]:
     """`host: FEATURE_X=false` for each host whose environment forbids the flag."""
-    name = OWN_NAMES.get(flag_key, f"FEATURE_{flag_key.upper()}")
-    words = {flag_key, name, f"FEATURE_{flag_key.upper()}"}
-    hosts = {ack.host for ack in acks if words & set(ack.env_vetoes)}
-    return tuple(f"{host}: {name}=false" for host in sorted(hosts))
+    name = variable_of(flag_key)
+    return tuple(f"{host}: {name}=false" for host in hosts_against(flag_key, acks))

@@ -16,7 +16,7 @@ import orjson
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import Blocked, BusinessFailure, NotFound, Unprocessable, VersionConflict
-from apps.core.flags import forecast, health, looks, rollout_view
+from apps.core.flags import forecast, looks, rollout_view, vetoes
 from apps.core.flags.decision import assess
 from apps.core.flags.definition import SALT
 from apps.core.flags.forecast import Forecast
@@ -252,11 +252,10 @@ async def refuse_if_off(s: Session, flag_key: str) -> None:
     """Refuse to begin what could not be seen.
 
     Raises:
-        BusinessFailure: the flag is killed, or the environment of a host forbids it.
+        BusinessFailure: the flag is killed.
+        EnvironmentVeto: the environment of a host forbids it.
     """
     stored, head = await flags.find(s, flag_key), await flag_versions.read(s)
     if head.kill_all or (stored is not None and stored.killed):
         raise BusinessFailure(f"The flag {flag_key!r} is killed; end that first.")
-    against = health.vetoes(flag_key, await flag_acks.live(s))
-    if against:
-        raise BusinessFailure(f"The environment forbids it: {'; '.join(against)}.")
+    vetoes.refuse(flag_key, vetoes.hosts_against(flag_key, await flag_acks.live(s)))
