@@ -43,7 +43,7 @@ def list_flags(json: Json = False) -> None:
             view.key,
             state_of(view),
             view.default_variant,
-            f"{view.variable}={view.environment}",
+            view.environment,
             view.rollout and f"{view.rollout.state} {view.rollout.percent:g} %",
             view.owner,
             view.expires_at and f"{view.expires_at}{' [red]stale[/red]' if view.stale else ''}",
