@@ -60,7 +60,7 @@ class World:
     answerer: FakeAnswerer = field(default_factory=FakeAnswerer)
     intake: FakeIntake = field(default_factory=FakeIntake)
     usage: FakeUsage = field(default_factory=FakeUsage)
-    flags: FakeFlagStore | None = None
+    flags: FakeFlagStore = field(default_factory=FakeFlagStore)
     arms: Arms | None = None
     ready: bool = True
     database_url: str | None = None
@@ -84,6 +84,7 @@ class World:
             await storage.close()
 
     async def _opened(self, settings: Settings) -> Services:
+        stored = self.database_url is not None
         services = Services(
             settings=settings,
             clock=self.clock,
@@ -94,7 +95,7 @@ class World:
             limiter=Limiter(self.clock),
             runs=Runs(self.clock),
             usage=self.usage,
-            flags=self.flags or FlagStore(settings, clock=self.clock),
+            flags=FlagStore(settings, clock=self.clock) if stored else self.flags,
             stores=Part("database"),
             arms=Part("arms"),
             intake=Part("ingestion"),
