@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from starlette.requests import Request
 
@@ -14,7 +15,12 @@ from apps.api.services import Services, services_of
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
 from apps.core.errors import DtRagError
 from apps.core.flags.arms_outcome import searched
-from apps.core.flags.context import FlagContext, context_of, parse_overrides
+from apps.core.flags.context import (
+    MAX_HEADER_CHARS,
+    FlagContext,
+    context_of,
+    parse_overrides,
+)
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.searching import HYBRID, RERANKER, choice
 from apps.core.telemetry import metrics
@@ -25,6 +31,27 @@ FIRST_LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})")
 TRUE = frozenset({b"1", b"true", b"yes", b"on"})
 SERVER_FAILURE = 500
 NOBODY = FlagContext()
+PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "X-DTRAG-Flags",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS},
+        "example": "debate_mode=off;reranker=off",
+        "description": "Flags for this request only. `on` needs the scope `flags:override`; "
+        "entries that are malformed or not allowed are ignored.",
+    },
+    {
+        "name": "X-DTRAG-Synthetic",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "example": "true",
+        "description": "`1`, `true`, `yes` or `on` keeps the request out of the statistics of "
+        "rollouts and experiments: for probes and tests.",
+    },
+]
+"""What the OpenAPI page says of the headers that `asked` reads."""
 
 
 @dataclass(frozen=True, slots=True)

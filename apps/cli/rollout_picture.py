@@ -91,8 +91,10 @@ def _evidence(told: Told) -> Table:
 def _values(told: Told) -> Iterator[tuple[str, float, float]]:
     yield "[bold]combined[/bold]", told["combined_E"], told["threshold"]
     for each in told["evidence"]:
+        # A signal only holds, and sooner than the others roll back.
+        held = told["policy"]["signal_threshold"] if each["role"] == "signal" else None
         if each["E"] is not None:
-            yield each["metric"], each["E"], told["threshold"]
+            yield each["metric"], each["E"], held or told["threshold"]
         elif each.get("log_E_over") is not None:
             yield each["metric"], math.exp(min(each["log_E_over"], 700.0)), told["threshold"]
     yield "uneven split", told["srm_E"], told["srm_threshold"]

@@ -87,6 +87,18 @@ def test_both_names_of_a_field_are_shown() -> None:
         assert schema["additionalProperties"] is False
 
 
+def test_every_operation_that_decides_flags_tells_its_headers() -> None:
+    """Answers and searches read `X-DTRAG-Flags` and `X-DTRAG-Synthetic`; nothing else does."""
+    deciding = {
+        f"POST /{'api/v1/' * nested}{name}" for name in ("answer", "search") for nested in (0, 1)
+    }
+    deciding |= {"POST /api/v1/pipeline/execute", "POST /api/v1/batch-search"}
+    for name, operation in OPERATIONS:
+        told = {each["name"] for each in operation.get("parameters", ())}
+        expected = {"X-DTRAG-Flags", "X-DTRAG-Synthetic"} if name in deciding else set()
+        assert {each for each in told if each.startswith("X-DTRAG")} == expected, name
+
+
 async def test_the_document_is_served(client: httpx.AsyncClient, world: World) -> None:
     """The same document, as JSON."""
     reply = await client.get("/openapi.json")

@@ -33,6 +33,10 @@ def test_the_way_of_a_rollout(dtrag: Typed, made: str) -> None:
     assert seen["last_human_action"]["actor"].startswith("cli:")
     shown = dtrag("rollout", "status", made).stdout
     assert "▶ 50 %" in shown
+    thresholds = dict(
+        line.split()[:: len(line.split()) - 1] for line in shown.splitlines() if "│" in line
+    )
+    assert (thresholds["error"], thresholds["feedback"]) == ("100", "20")
     assert body(dtrag("rollout", "pause", made, "--json"))["state"] == "HELD"
     assert body(dtrag("rollout", "resume", made, "--json"))["state"] == "RUNNING"
     stopped = body(dtrag("rollout", "rollback", made, "--wait", "--json"))

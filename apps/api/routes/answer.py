@@ -16,7 +16,7 @@ from starlette.responses import Response
 from apps.api import render, sse
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
-from apps.api.deciding import EFFECTIVE, decided
+from apps.api.deciding import EFFECTIVE, PARAMETERS, decided
 from apps.api.exchange import Exchange, exchange_of
 from apps.api.idempotency import LOCAL_CALLER, Claim, claim, remembered
 from apps.api.operation import operation
@@ -55,7 +55,7 @@ ANSWER = operation(
         "English": {"query": "What is fusion?", "mode": "keypoints", "final_topk": 5},
         "streamed": {"question": "What is fusion?", "stream": True},
     },
-    extra={"parameters": [IDEMPOTENCY_KEY, LAST_EVENT_ID]},
+    extra={"parameters": [IDEMPOTENCY_KEY, LAST_EVENT_ID, *PARAMETERS]},
 )
 # What the page says of a stream; FastAPI merges it into the reply above.
 ANSWER["responses"][200] = {

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from apps.api import render
 from apps.api.admission import caller_of
 from apps.api.bodies import read_json
-from apps.api.deciding import decided_search, found
+from apps.api.deciding import PARAMETERS, decided_search, found
 from apps.api.direct import DirectRoute
 from apps.api.errors import problem, unreadable
 from apps.api.exchange import Exchange, exchange_of
@@ -41,6 +41,7 @@ SINGLE = operation(
         "English": {"query": "What is a vector index?", "max_results": 3, "highlight": True},
         "filtered": {"q": "비용", "filters": {"language": "ko", "tags": ["guide"]}},
     },
+    extra={"parameters": PARAMETERS},
 )
 BATCH = operation(
     "search",
@@ -51,6 +52,7 @@ BATCH = operation(
         "shared options": {"queries": ["색인이란?", "What is fusion?"], "final_topk": 3},
         "own options": {"queries": ["색인이란?", {"q": "fusion", "mode": "lexical"}]},
     },
+    extra={"parameters": PARAMETERS},
 )
 router = APIRouter(tags=["search"], route_class=DirectRoute)
 
