@@ -39,7 +39,7 @@ MAX_WEIGHT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class WantedExperiment:
-    """Variants with their weights; the first is what the others are compared with.
+    """Variants with their weights; the others are compared with `off`, else with the first by name.
 
     Fields:
         percent: of the units that take part; the others keep what they had.
