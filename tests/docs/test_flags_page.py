@@ -17,14 +17,13 @@ DOCS = ROOT / "docs"
 PAGES = {each: (DOCS / f"flags.{each}.md").read_text("utf-8") for each in ("en", "ko")}
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", PAGES["en"], re.S)
 REFUSED = "# refused"
-TIMED_OUT = 124
 # What a reader must see in the output of the block that holds the words.
 SEEN = {
     REFUSED: r"FEATURE_DEBATE_MODE=false",
     "rollout plan": r"canary share 0\.05.*after 24002 requests",
     "rollout simulate": r"rolled_back_share",
     "rollout create": r"is a draft.*RUNNING at 5 %",
-    "status debate_mode --watch": r"▶ 5 %.*combined.*next: ",
+    "status debate_mode --watch": r"RUNNING  5 %.*combined.*next: ",
     "rollout promote": r"HELD at 5 %.*RUNNING at 5 %.*RUNNING at 25 %",
     "rollout rollback": r"ROLLED_BACK at 0 %\n2 of 2 workers switched",
     "flags kill debate_mode": r"killed.*debate_mode",
@@ -44,8 +43,9 @@ SEEN = {
 def typed(service: Service, language: str, block: str, where: Path) -> str:
     """Run a block as a reader would, against this test's own service; returns all output."""
     here = block.replace("localhost:8000", f"localhost:{service.port}")
-    # A reader ends it with Ctrl-C.
-    here = re.sub(r"(dtrag .* --watch)", rf"timeout -s INT 6 \1 || test $? = {TIMED_OUT}", here)
+    # A reader sits at a terminal and ends it with Ctrl-C; here the pipe ends with the first picture.
+    watched = r"set +o pipefail; NO_COLOR=1 FORCE_COLOR=1 \1 | sed '/next: /q'"
+    here = re.sub(r"(dtrag .* --watch)", watched, here)
     command = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else ["python", "-c"]
     done = subprocess.run(
         [*command, here],
