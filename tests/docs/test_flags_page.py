@@ -43,7 +43,7 @@ SEEN = {
 def typed(service: Service, language: str, block: str, where: Path) -> str:
     """Run a block as a reader would, against this test's own service; returns all output."""
     here = block.replace("localhost:8000", f"localhost:{service.port}")
-    # A reader sits at a terminal and ends it with Ctrl-C; here the pipe ends with the first picture.
+    # A reader at a terminal ends it with Ctrl-C; here the pipe ends with the first picture.
     watched = r"set +o pipefail; NO_COLOR=1 FORCE_COLOR=1 \1 | sed '/next: /q'"
     here = re.sub(r"(dtrag .* --watch)", watched, here)
     command = ["bash", "-euo", "pipefail", "-c"] if language == "bash" else ["python", "-c"]
