@@ -16,7 +16,6 @@ from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
 from apps.core.errors import DtRagError
 from apps.core.flags.arms_outcome import searched
 from apps.core.flags.context import (
-    MAX_HEADER_CHARS,
     FlagContext,
     context_of,
     parse_overrides,
@@ -36,7 +35,8 @@ PARAMETERS: list[dict[str, Any]] = [
         "name": "X-DTRAG-Flags",
         "in": "header",
         "required": False,
-        "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS},
+        # Entries that are too long are ignored, not refused, so the page sets no limit.
+        "schema": {"type": "string"},
         "example": "debate_mode=off;reranker=off",
         "description": "Flags for this request only. `on` needs the scope `flags:override`; "
         "entries that are malformed or not allowed are ignored.",
