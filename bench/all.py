@@ -88,7 +88,7 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     run("git", "rev-parse", "--short", "HEAD")
     if given.only in (None, "speed"):
-        for name in ("search", "startup", "graph", "flags"):
+        for name in ("search", "startup", "graph", "flags", "propagation"):
             run("python", "-m", f"bench.{name}")
     if given.only in (None, "rollout"):
         run("python", "-m", "bench.rollout")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from apps.api.render import Json, timestamp
 from apps.core.domain.flags import FlagDecision
-from apps.core.flags.snapshot import Explanation
 
 if TYPE_CHECKING:
     from apps.core.flags.acks import Acked
@@ -71,25 +70,6 @@ def decided(made: FlagDecision) -> Json:
         "variant": made.variant,
         "reason": made.reason,
         "layer": made.layer,
-    }
-
-
-def explanation(found: Explanation) -> Json:
-    """The whole ladder."""
-    made = found.decision
-    return {
-        "key": found.key,
-        "value": made.value,
-        "variant": made.variant,
-        "reason": made.reason,
-        "decided_by": made.layer,
-        "ladder": [
-            {"layer": each.layer, "opinion": each.variant, "detail": each.detail}
-            for each in found.ladder
-        ],
-        "bucket": made.bucket,
-        "percent": found.percent,
-        "unit_name": found.unit_name,
     }
 
 

@@ -8,7 +8,6 @@ from apps.core.errors import Unprocessable
 from apps.core.flags.edits import Edit
 
 if TYPE_CHECKING:
-    from apps.core.flags.snapshot import Explanation
     from apps.core.flags.views import FlagView
 
 WORDS = {"on": True, "true": True, "yes": True, "1": True}
@@ -95,23 +94,4 @@ def record(view: FlagView) -> dict[str, object]:
         "expires_at": view.expires_at,
         "stale": view.stale,
         "version": view.version,
-    }
-
-
-def explained(found: Explanation) -> dict[str, object]:
-    """The ladder for a program."""
-    made = found.decision
-    return {
-        "key": found.key,
-        "value": made.value,
-        "variant": made.variant,
-        "reason": made.reason,
-        "decided_by": made.layer,
-        "ladder": [
-            {"layer": each.layer, "opinion": each.variant, "detail": each.detail}
-            for each in found.ladder
-        ],
-        "bucket": made.bucket,
-        "percent": found.percent,
-        "unit_name": found.unit_name,
     }

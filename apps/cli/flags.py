@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from apps.cli.database import open_storage
-from apps.cli.flag_words import edit_of, explained, record, state_of
+from apps.cli.flag_words import edit_of, record, state_of
 from apps.cli.output import console, errors, machine, table, told_plainly
 from apps.core.errors import Unprocessable
 from apps.core.settings import load
@@ -99,15 +99,13 @@ def kill(
     reason: Reason = "",
 ) -> None:
     """Switch flags off above everything else."""
-    wish = _wish(reason)
-    if every == bool(keys):
-        raise Unprocessable("Name flags, or give --all.")
+    wish, named = _wish(reason), _named(keys, every=every)
 
     async def work(admin: FlagAdmin) -> None:
         if every:
             await admin.kill_all(wish=wish)
-        for key in keys or ():
-            await admin.kill(_key(key), wish=wish)
+        for key in named:
+            await admin.kill(key, wish=wish)
 
     _run(work)
     console.print("[red]killed[/red]: " + ", ".join(map(escape, keys or ["every flag"])))
@@ -121,18 +119,22 @@ def unkill(
     reason: Reason = "",
 ) -> None:
     """End a kill; the other layers decide again."""
-    wish = _wish(reason)
-    if every == bool(keys):
-        raise Unprocessable("Name flags, or give --all.")
+    wish, named = _wish(reason), _named(keys, every=every)
 
     async def work(admin: FlagAdmin) -> None:
         if every:
             await admin.unkill_all(wish=wish)
-        for key in keys or ():
-            await admin.unkill(_key(key), wish=wish)
+        for key in named:
+            await admin.unkill(key, wish=wish)
 
     _run(work)
     console.print("no longer killed: " + ", ".join(map(escape, keys or ["all flags together"])))
+
+
+def _named(keys: list[str] | None, *, every: bool) -> list[str]:
+    if every == bool(keys):
+        raise Unprocessable("Name flags, or give --all.")
+    return [_key(key) for key in keys or ()]
 
 
 @app.command()
@@ -151,7 +153,7 @@ def explain(
     context = foreign_context(targeting_key, given, timestamp=now)
 
     async def work(admin: FlagAdmin) -> dict[str, object]:
-        return explained((await admin.snapshot()).explain(_key(key), context))
+        return (await admin.snapshot()).explain(_key(key), context).as_json()
 
     found = _run(work)
     if json:

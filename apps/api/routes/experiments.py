@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -10,9 +10,18 @@ from starlette.responses import Response
 
 from apps.api import render
 from apps.api.bodies import read_json
-from apps.api.operation import operation, request_body
+from apps.api.operation import operation
 from apps.api.rollout_ports import Experiments
-from apps.api.routes.rollouts import READ, WORDS, WRITE, RolloutId, act_of, optional_body, shown
+from apps.api.routes.rollouts import (
+    READ,
+    WORDS,
+    WRITE,
+    RolloutId,
+    act_of,
+    move,
+    optional_body,
+    shown,
+)
 from apps.api.schemas.experiments import (
     ExperimentBody,
     ExperimentReply,
@@ -34,18 +43,7 @@ EXAMPLES: dict[str, object] = {
     },
 }
 router = APIRouter(tags=["experiments"])
-
-
-def _move(summary: str) -> dict[str, Any]:
-    body = {**request_body(RolloutWord, WORDS), "required": False}
-    return operation(
-        WRITE,
-        summary,
-        body=RolloutWord,
-        reply=ExperimentReply,
-        errors=(404, 409, 412),
-        extra={"requestBody": body},
-    )
+MOVED = partial(move, body=RolloutWord, examples=WORDS, reply=ExperimentReply)
 
 
 @router.post(
@@ -84,7 +82,7 @@ async def experiment(request: Request, experiment_id: RolloutId) -> Response:
     return render.json_response(shown(await (await _experiments(request)).get(experiment_id)))
 
 
-@router.post(f"{ROOT}/{{experiment_id}}/start", **_move("Start an experiment"))
+@router.post(f"{ROOT}/{{experiment_id}}/start", **MOVED("Start an experiment"))
 async def start(request: Request, experiment_id: RolloutId) -> Response:
     """With a new epoch and empty counters."""
     body = await optional_body(request, RolloutWord)
@@ -94,7 +92,7 @@ async def start(request: Request, experiment_id: RolloutId) -> Response:
     )
 
 
-@router.post(f"{ROOT}/{{experiment_id}}/stop", **_move("Stop an experiment"))
+@router.post(f"{ROOT}/{{experiment_id}}/stop", **MOVED("Stop an experiment"))
 async def stop(request: Request, experiment_id: RolloutId) -> Response:
     """Everybody has what they had before; the result stays."""
     body = await optional_body(request, RolloutWord)

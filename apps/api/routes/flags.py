@@ -205,7 +205,7 @@ async def explain(
     }
     context = foreign_context(targeting_key, attributes, timestamp=_now(request))
     snapshot = await (await admin_of(request)).snapshot()
-    return render.json_response(render_flags.explanation(snapshot.explain(key, context)))
+    return render.json_response(snapshot.explain(key, context).as_json())
 
 
 def context_of(request: Request, given: EvaluationContext) -> FlagContext:

@@ -51,13 +51,14 @@ WORDS: dict[str, object] = {"why": {"reason": "the node is slow"}, "nothing": {}
 router = APIRouter(tags=["rollouts"])
 
 
-def _move(
+def move(
     summary: str,
     body: type[BaseModel],
     examples: dict[str, object],
     *,
     reply: type[BaseModel] = RolloutReply,
 ) -> dict[str, Any]:
+    """How the page shows a move by a person, whose body may be left out."""
     words = {**request_body(body, examples), "required": False}
     return operation(
         WRITE,
@@ -103,7 +104,7 @@ async def rollout(request: Request, rollout_id: RolloutId) -> Response:
     return render.json_response(shown(await (await _rollouts(request)).get(rollout_id)))
 
 
-@router.post(f"{ROOT}/{{rollout_id}}/start", **_move("Start a rollout", RolloutStart, STARTS))
+@router.post(f"{ROOT}/{{rollout_id}}/start", **move("Start a rollout", RolloutStart, STARTS))
 async def start(request: Request, rollout_id: RolloutId) -> Response:
     """At its first stage, with a new epoch and empty counters."""
     body = await optional_body(request, RolloutStart)
@@ -114,7 +115,7 @@ async def start(request: Request, rollout_id: RolloutId) -> Response:
     return render.json_response(shown(moved))
 
 
-@router.post(f"{ROOT}/{{rollout_id}}/pause", **_move("Pause a rollout", RolloutWord, WORDS))
+@router.post(f"{ROOT}/{{rollout_id}}/pause", **move("Pause a rollout", RolloutWord, WORDS))
 async def pause(request: Request, rollout_id: RolloutId) -> Response:
     """Whoever has the flag keeps it; nothing moves until somebody resumes."""
     body = await optional_body(request, RolloutWord)
@@ -122,7 +123,7 @@ async def pause(request: Request, rollout_id: RolloutId) -> Response:
     return render.json_response(shown(moved))
 
 
-@router.post(f"{ROOT}/{{rollout_id}}/resume", **_move("Resume a rollout", RolloutWord, WORDS))
+@router.post(f"{ROOT}/{{rollout_id}}/resume", **move("Resume a rollout", RolloutWord, WORDS))
 async def resume(request: Request, rollout_id: RolloutId) -> Response:
     """The reason of the hold is overruled for this stage."""
     body = await optional_body(request, RolloutWord)
@@ -130,7 +131,7 @@ async def resume(request: Request, rollout_id: RolloutId) -> Response:
     return render.json_response(shown(moved))
 
 
-@router.post(f"{ROOT}/{{rollout_id}}/promote", **_move("Take the next step", RolloutStep, STEPS))
+@router.post(f"{ROOT}/{{rollout_id}}/promote", **move("Take the next step", RolloutStep, STEPS))
 async def promote(request: Request, rollout_id: RolloutId) -> Response:
     """409 with `blockers` unless nothing is missing or `force` is said."""
     body = await optional_body(request, RolloutStep)
@@ -143,7 +144,7 @@ async def promote(request: Request, rollout_id: RolloutId) -> Response:
 
 @router.post(
     f"{ROOT}/{{rollout_id}}/rollback",
-    **_move("Take the flag from everybody", RolloutWord, WORDS, reply=StoppedReply),
+    **move("Take the flag from everybody", RolloutWord, WORDS, reply=StoppedReply),
 )
 async def roll_back(
     request: Request,

@@ -115,3 +115,42 @@ def span_facts(key: str, made: FlagDecision) -> dict[str, str]:
         "feature_flag.result.variant": made.variant or ("on" if made.on else "off"),
         "feature_flag.result.reason": made.reason.lower(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one layer said when it was asked; `variant` is None for nothing."""
+
+    layer: str
+    variant: str | None
+    detail: str
+    decision: FlagDecision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a flag is what it is for a caller: every layer's opinion, and the one that decided."""
+
+    key: str
+    decision: FlagDecision
+    ladder: tuple[Opinion, ...]
+    percent: float | None
+    unit_name: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """The ladder for a program, the same from REST and the command line."""
+        made = self.decision
+        return {
+            "key": self.key,
+            "value": made.value,
+            "variant": made.variant,
+            "reason": made.reason,
+            "decided_by": made.layer,
+            "ladder": [
+                {"layer": each.layer, "opinion": each.variant, "detail": each.detail}
+                for each in self.ladder
+            ],
+            "bucket": made.bucket,
+            "percent": self.percent,
+            "unit_name": self.unit_name,
+        }

@@ -13,7 +13,7 @@ from apps.core.domain.flags import Flag, FlagDecision
 from apps.core.errors import NotFound
 from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import SALT, FlagDefinition
-from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.evaluation import Evaluation, Explanation, Opinion
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.ladder import Asked, Layer, Sources, Step, steps
 from apps.core.flags.prerequisites import prerequisites_first
@@ -73,27 +73,6 @@ class FlagWorld:
     names: Mapping[str, str] = field(default_factory=dict)
     kill_all: bool = False
     local_kill: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one layer said when it was asked; `variant` is None for nothing."""
-
-    layer: str
-    variant: str | None
-    detail: str
-    decision: FlagDecision | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a flag is what it is for a caller: every layer's opinion, and the one that decided."""
-
-    key: str
-    decision: FlagDecision
-    ladder: tuple[Opinion, ...]
-    percent: float | None
-    unit_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
