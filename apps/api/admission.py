@@ -34,7 +34,7 @@ class Admission:
         if self.scope == METRICS and services.settings.METRICS_PUBLIC:
             return
         await services.flags.fresh()
-        presented = credential(request.headers)
+        presented = credential(exchange.asked)
         if presented is None:
             exchange.caller = self._keyless(request, services)
             return
@@ -52,7 +52,7 @@ class Admission:
         if (
             self.scope in KEYLESS_SCOPES
             and services.settings.ENVIRONMENT == "development"
-            and is_local(request.scope, request.headers)
+            and is_local(request.scope, exchange_of(request.scope).asked)
         ):
             return LOCAL
         raise NotAuthenticated(WHO)

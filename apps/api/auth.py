@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from apps.core.domain.models import Caller
@@ -15,21 +15,22 @@ KEYLESS_SCOPES = frozenset({"search", "answer", "feedback"})
 LOCAL = Caller(key_id=None, scopes=KEYLESS_SCOPES)
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # Any of them means that somebody else stands behind the peer.
-FORWARDING = ("x-forwarded-for", "forwarded", "x-real-ip")
-BEARER = "bearer "
+FORWARDING = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
+BEARER = b"bearer "
+Headers = Mapping[bytes, bytes]
 
 
 def credential(headers: Headers) -> str | None:
     """What the caller shows: `X-API-Key`, else a bearer token."""
-    key = headers.get("x-api-key")
+    key = headers.get(b"x-api-key")
     if key is not None:
-        return key
-    value = headers.get("authorization")
+        return key.decode("latin-1")
+    value = headers.get(b"authorization")
     if value is None:
         return None
     if not value.lower().startswith(BEARER):
         raise NotAuthenticated("Authorization must be a bearer token.")
-    return value[len(BEARER) :].strip()
+    return value[len(BEARER) :].strip().decode("latin-1")
 
 
 def is_local(scope: Scope, headers: Headers) -> bool:
@@ -39,11 +40,16 @@ def is_local(scope: Scope, headers: Headers) -> bool:
     (DNS rebinding), but cannot choose the name that the browser sends.
     """
     client = scope.get("client")
-    if client is None or any(name in headers for name in FORWARDING):
+    if client is None or not FORWARDING.isdisjoint(headers):
         return False
-    host = headers.get("host", "").rsplit("@")[-1]
+    return _is_local_name(headers.get(b"host", b"")) and _is_loopback(client[0])
+
+
+@lru_cache(maxsize=1024)
+def _is_local_name(value: bytes) -> bool:
+    host = value.decode("latin-1").rsplit("@")[-1]
     name = host[1 : host.find("]")] if host.startswith("[") else host.split(":")[0]
-    return name.lower() in LOCAL_HOSTS and _is_loopback(client[0])
+    return name.lower() in LOCAL_HOSTS
 
 
 @lru_cache(maxsize=1024)

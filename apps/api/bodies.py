@@ -1,7 +1,7 @@
 """JSON bodies read strictly: UTF-8, no duplicate names, no NaN, bounded depth.
 
-`json` is used rather than orjson because only it can report a name that occurs twice. A body of
-an ordinary search costs about 4 µs.
+`json` is used rather than orjson because only it can report a name that occurs twice; bodies that
+cannot hide one take a shorter way.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from apps.api.errors import unreadable
+from apps.api.exchange import exchange_of
 from apps.core.errors import UnsupportedOperation, UserFailure
 
 MAX_DEPTH = 64
 # Above this size, parsing would hold the event loop for more than about 5 ms.
 THREAD_BYTES = 256 * 1024
-JSON_TYPE = re.compile(
-    r'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE | re.ASCII
-)
+JSON_TYPE = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 BRACKETS = re.compile(rb"[\[\]{}]")
 
@@ -37,17 +36,61 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         UserFailure: the bytes are not JSON.
         MissingParameter, Unprocessable: the JSON is not what the route takes.
     """
-    content_type = request.headers.get("content-type", "")
-    if content_type != "application/json" and not JSON_TYPE.fullmatch(content_type.strip()):
+    content_type = exchange_of(request.scope).asked.get(b"content-type", b"")
+    if content_type != b"application/json" and not JSON_TYPE.fullmatch(content_type.strip()):
         raise UnsupportedOperation("The body must be application/json in UTF-8.")
-    raw = await request.body()
+    raw = await whole_body(request)
     if len(raw) > THREAD_BYTES:
         return await asyncio.to_thread(parse, raw, model)
     return parse(raw, model)
 
 
+async def whole_body(request: Request) -> bytes:
+    """The request's bytes, which are kept for whoever asks again.
+
+    Raises:
+        ClientDisconnect: the caller has gone.
+    """
+    exchange = exchange_of(request.scope)
+    if exchange.body is None:
+        exchange.body = await _received(request)
+    return exchange.body
+
+
+async def _received(request: Request) -> bytes:
+    pieces = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
 def parse(raw: bytes, model: type[Model]) -> Model:
     """Decode and check in one go."""
+    flat = _flat(raw, model)
+    return _strict(raw, model) if flat is None else flat
+
+
+def _flat(raw: bytes, model: type[Model]) -> Model | None:
+    """What pydantic's own parser makes of a plain good body, in a third of the time.
+
+    It would take the last of two equal names; a body with as many colons as fields has none
+    twice. Everything else is for the strict way, which also finds the words for what is wrong.
+    """
+    colons = raw.count(b":")
+    if colons > len(model.model_fields):
+        return None
+    try:
+        value = model.model_validate_json(raw)
+    except ValidationError:
+        return None
+    return value if len(value.model_fields_set) == colons else None
+
+
+def _strict(raw: bytes, model: type[Model]) -> Model:
     value = decode(raw)
     try:
         return model.model_validate(value)

@@ -21,11 +21,12 @@ from apps.core.flags.context import (
     parse_overrides,
 )
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.searching import HYBRID, RERANKER, choice
+from apps.core.flags.searching import HYBRID, RERANKER, mode_by, rerank_by
 from apps.core.telemetry import metrics
 
 EFFECTIVE = b"x-dtrag-flags-effective"
 FLAGS, SYNTHETIC, LANGUAGE = b"x-dtrag-flags", b"x-dtrag-synthetic", b"accept-language"
+SPOKEN = frozenset({FLAGS, SYNTHETIC, LANGUAGE})
 FIRST_LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3})")
 TRUE = frozenset({b"1", b"true", b"yes", b"on"})
 SERVER_FAILURE = 500
@@ -63,18 +64,20 @@ class Asked:
     locale: str | None = None
 
 
+SILENT = Asked()
+
+
 def asked(request: Request) -> Asked:
-    """Read the headers in one pass; entries that are not allowed are counted and forgotten."""
-    header, synthetic, locale = "", False, None
-    for name, value in request.scope["headers"]:
-        if name == FLAGS:
-            header = f"{header};{value.decode('latin-1')}"
-        elif name == SYNTHETIC:
-            synthetic = value.strip().lower() in TRUE
-        elif name == LANGUAGE and (found := FIRST_LANGUAGE.match(value)):
-            locale = found[1].decode()
-    if not header:
+    """Read the headers; entries that are not allowed are counted and forgotten."""
+    headers = exchange_of(request.scope).asked
+    if SPOKEN.isdisjoint(headers):
+        return SILENT
+    synthetic = headers.get(SYNTHETIC, b"").strip().lower() in TRUE
+    found = FIRST_LANGUAGE.match(headers.get(LANGUAGE, b""))
+    locale = found[1].decode() if found else None
+    if FLAGS not in headers:
         return Asked(synthetic=synthetic, locale=locale)
+    header = ";".join(v.decode("latin-1") for k, v in request.scope["headers"] if k == FLAGS)
     may_turn_on = caller_of(request).may("flags:override")
     overrides = parse_overrides(header, may_turn_on=may_turn_on)
     if overrides.ignored:
@@ -128,12 +131,11 @@ async def found(
     Raises:
         DtRagError: as the search does.
     """
-    chosen = choice(evaluation)
+    mode = mode_by(evaluation) if query.mode is None else query.mode
+    rerank = rerank_by(evaluation) if query.rerank is None else query.rerank
     wanted = query
-    if query.mode is None and chosen.mode is not None:
-        wanted = replace(wanted, mode=chosen.mode)
-    if query.rerank is None and chosen.rerank is not None:
-        wanted = replace(wanted, rerank=chosen.rerank)
+    if mode is not query.mode or rerank is not query.rerank:
+        wanted = replace(query, mode=mode, rerank=rerank)
     try:
         result = await services.searcher.search(wanted)
     except Exception as error:

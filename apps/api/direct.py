@@ -3,17 +3,18 @@
 FastAPI's resolver costs about 60 µs a request, a third of a whole search. Our functions read
 their bodies themselves, so a route needs only its admission and then its function, and none of
 the exit stacks that generators as dependencies would need. Errors meet their handlers in the
-middleware around all routes. The OpenAPI page is made from the declaration as for any other route.
+layer around all routes. The OpenAPI page is made from the declaration as for any other route.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 
@@ -42,3 +43,13 @@ class DirectRoute(APIRoute):
             return response
 
         return handle
+
+
+def by_address(routes: Iterable[BaseRoute]) -> Mapping[tuple[str, str], DirectRoute]:
+    """The direct routes by method and path, without those whose path has a parameter."""
+    return {
+        (method, route.path): route
+        for route in routes
+        if isinstance(route, DirectRoute) and not route.param_convertors
+        for method in route.methods or ()
+    }

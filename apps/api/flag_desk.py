@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from apps.api import render, render_flags
 from apps.api.admission import caller_of
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.render import Json
 from apps.api.schemas.flags import ReasonBody
 from apps.api.services import services_of
@@ -58,7 +58,7 @@ def wish_of(request: Request, reason: str) -> Wish:
 
 async def reason_of(request: Request) -> str:
     """Why; a body need not come."""
-    if not await request.body():
+    if not await whole_body(request):
         return ""
     return (await read_json(request, ReasonBody)).reason
 

@@ -15,8 +15,11 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apps.api import openapi, wiring
+from apps.api.direct import by_address
 from apps.api.errors import on_error
 from apps.api.middleware import Limits, Shell
 from apps.api.operation import SCOPE
@@ -62,7 +65,39 @@ ROUTERS = (
 )
 # The limit inside must come first, so that its fallback can still speak.
 GRACE_S = 2.0
+Lifespan = Callable[["Application"], AbstractAsyncContextManager[None]]
 Opening = Callable[[Settings], AbstractAsyncContextManager[Services]]
+
+
+class Application(FastAPI):
+    """FastAPI with our one layer outside its own, so that a direct route passes none of them.
+
+    outermost: what a request meets first.
+    services: what the routes work with, from the start of the service to its end.
+    """
+
+    outermost: ASGIApp
+    services: Services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or follow the service's start and end."""
+        scope["app"] = self
+        await self.outermost(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """FastAPI with its layers."""
+        await super().__call__(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """FastAPI's layers without the outermost, whose plain text would come before our problem.
+
+        Raises:
+            TypeError: the framework has another order of layers.
+        """
+        last_resort = super().build_middleware_stack()
+        if not isinstance(last_resort, ServerErrorMiddleware):
+            raise TypeError(f"{last_resort} stands where Starlette catches what nobody else does.")
+        return last_resort.app
 
 
 def create_app(
@@ -70,7 +105,7 @@ def create_app(
     *,
     opening: Opening = wiring.services,
     tracing_to: Tracing | None = None,
-) -> FastAPI:
+) -> Application:
     """Make the application.
 
     Args:
@@ -85,11 +120,23 @@ def create_app(
     tracing_to = tracing_to or tracing(settings)
     clock = SystemClock()
     records = Records(settings, clock)
-    lifespan = partial(_lifespan, opening=partial(opening, settings), records=records)
-    app = FastAPI(
+    lifespan = partial(
+        _lifespan, opening=partial(opening, settings), records=records, tracing_to=tracing_to
+    )
+    app = _framework(lifespan)
+    direct = by_address(app.routes)
+    shell = Shell(
+        app.framework, limits=limits(settings), clock=clock, records=records, direct=direct
+    )
+    app.outermost = shell if tracing_to is NO_TRACES else Traced(shell)
+    return app
+
+
+def _framework(lifespan: Lifespan) -> Application:
+    app = Application(
         title="DT-RAG",
         version=product_version(),
-        lifespan=partial(lifespan, tracing_to=tracing_to),
+        lifespan=lifespan,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -99,9 +146,6 @@ def create_app(
     _add_routes(app)
     for error in (DtRagError, HTTPException, RequestValidationError):
         app.add_exception_handler(error, on_error)
-    app.add_middleware(Shell, limits=limits(settings), clock=clock, records=records)
-    if tracing_to is not NO_TRACES:
-        app.add_middleware(Traced)
     # FastAPI's own way to replace the document.
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app
@@ -118,7 +162,7 @@ def limits(settings: Settings) -> Limits:
 
 @asynccontextmanager
 async def _lifespan(
-    app: FastAPI,
+    app: Application,
     *,
     opening: Callable[[], AbstractAsyncContextManager[Services]],
     records: Records,
@@ -128,7 +172,7 @@ async def _lifespan(
         app.state.traces = traces
         with traces.here() if traces else nullcontext():
             async with opening() as services:
-                app.state.services = services
+                app.services = services
                 yield
     records.flush()
 
@@ -146,7 +190,7 @@ def _refuse_undeclared(router: APIRouter) -> None:
             raise TypeError(f"{route} does not say who may call it.")
 
 
-def _made() -> FastAPI:
+def _made() -> Application:
     try:
         return create_app()
     except SettingsError as error:

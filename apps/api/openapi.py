@@ -60,8 +60,20 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {})
         components.setdefault("schemas", {}).update(_schemas())
         components["securitySchemes"] = SECURITY_SCHEMES
+        _take_null_from_parameters(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _take_null_from_parameters(page: dict[str, Any]) -> None:
+    """A parameter that may be left out is not required; an address cannot hold null."""
+    operations = (each for path in page["paths"].values() for each in path.values())
+    for parameter in (each for made in operations for each in made.get("parameters", ())):
+        choices = parameter["schema"].pop("anyOf", None)
+        if choices is None:
+            continue
+        left = [each for each in choices if each != {"type": "null"}]
+        parameter["schema"].update(left[0] if len(left) == 1 else {"anyOf": left})
 
 
 def _schemas() -> dict[str, Any]:

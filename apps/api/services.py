@@ -93,4 +93,4 @@ class Services:
 
 def services_of(request: Request) -> Services:
     """What the lifespan has put into the application."""
-    return cast(Services, request.app.state.services)
+    return cast(Services, request.scope["app"].services)

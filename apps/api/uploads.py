@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.errors import unreadable
 from apps.api.render import JSON_TYPE
 from apps.api.schemas.base import NO_NUL
@@ -83,7 +83,7 @@ async def read_submission(request: Request) -> tuple[bytes, Submission]:
     if request.headers.get("content-type", "").lower().startswith(MULTIPART):
         return await _form(request)
     body = await read_json(request, IntakeBody)
-    raw = await request.body()
+    raw = await whole_body(request)
     if body.url is not None:
         return raw, Submission(url=body.url)
     return raw, Submission(tuple(_text(each) for each in body.documents or ()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from starlette.datastructures import Headers
 
 from apps.api.auth import is_local
 from apps.api.main import ROUTERS, create_app
@@ -150,6 +149,6 @@ async def test_a_limit(client: httpx.AsyncClient, world: World) -> None:
 
 def test_a_peer_without_an_address_is_not_local() -> None:
     """A Unix socket tells no address."""
-    headers = Headers({"host": "localhost"})
+    headers = {b"host": b"localhost"}
     assert not is_local({"client": None}, headers)
     assert not is_local({"client": ("somewhere", 1)}, headers)

@@ -244,5 +244,5 @@ async def test_an_early_question_waits(world: World, settings: Settings) -> None
         for _ in range(50):
             await asyncio.sleep(0)
         assert not asking.done()
-        app.state.services.answerer.succeed(world.answerer)
+        app.services.answerer.succeed(world.answerer)
         assert (await asking).status_code == 200

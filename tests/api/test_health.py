@@ -71,7 +71,7 @@ async def test_readiness_while_loading(world: World, settings: Settings) -> None
         )
         assert (await client.post("/search", json={"q": "x"})).status_code == 200
         assert (await client.get("/health")).json()["database"] == "loading"
-        app.state.services.stores.fail(StorageDown("The schema is behind."))
+        app.services.stores.fail(StorageDown("The schema is behind."))
         checks = (await client.get("/readyz")).json()["checks"]
         assert checks["database"]["detail"] == "The schema is behind."
         assert (await client.get("/api/v1/answers/x")).status_code == 503

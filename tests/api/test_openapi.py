@@ -103,3 +103,10 @@ async def test_the_document_is_served(client: httpx.AsyncClient, world: World) -
     """The same document, as JSON."""
     reply = await client.get("/openapi.json")
     assert reply.json()["paths"].keys() == PAGE["paths"].keys()
+
+
+def test_no_parameter_may_be_null() -> None:
+    """A path, a query and a header hold text; what may be left out is not required."""
+    schemas = [each["schema"] for _, made in OPERATIONS for each in made.get("parameters", ())]
+    assert schemas
+    assert not [each for each in schemas if "null" in str(each)]

@@ -210,3 +210,48 @@ def test_the_record_is_in_the_scope() -> None:
     """Routes find it by one name."""
     exchange = _exchange()
     assert exchange_of({"dtrag.exchange": exchange}) is exchange
+
+
+async def test_which_routes_pass_the_framework(world: World, settings: Settings) -> None:
+    """Plain searches do; below a proxy's prefix the framework takes the path apart first."""
+    app = create_app(settings, opening=world.opening)
+    seen: list[str] = []
+
+    async def framework(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["path"])
+        await app.framework(scope, receive, send)
+
+    assert isinstance(app.outermost, Shell)
+    app.outermost.app = framework
+    question = {"q": "x"}
+    async with serving(app) as client:
+        for path in ("/search", "/search/", "/api/v1/search", "/api/v1/batch-search"):
+            body = question if "batch" not in path else {"queries": ["x"]}
+            assert (await client.post(path, json=body)).status_code == 200
+        assert seen == []
+        assert (await client.get("/search")).status_code == 405
+        assert (await client.post("/answer", json={"question": "x"})).status_code == 200
+        assert seen == ["/search", "/answer"]
+        transport = httpx.ASGITransport(app, root_path="/docs-service")
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as below:
+            reply = await below.post("/docs-service/search", json=question)
+        assert (reply.status_code, seen[2:]) == (200, ["/docs-service/search"])
+
+
+@pytest.mark.parametrize("path", ["/search", "/api/v1/answers/x"])
+async def test_what_no_route_foresaw_is_one_problem(
+    world: World, settings: Settings, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the framework and through it: no plain text of the framework's own."""
+
+    async def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError("secret")
+
+    app = create_app(settings, opening=world.opening)
+    async with serving(app) as client:
+        monkeypatch.setattr(world.searcher, "search", broken)
+        monkeypatch.setattr(world.stores.answers, "find", broken)
+        asked = {"json": {"q": "x"}} if path == "/search" else {}
+        reply = await client.request("POST" if asked else "GET", path, **asked)
+    assert refused(reply, 500)["code"] == "system_failure"
+    assert "secret" not in reply.text

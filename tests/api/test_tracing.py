@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from apps.api.caches import SharedSearch
 from apps.api.main import create_app
+from apps.api.middleware import Shell
 from apps.api.records import Records
 from apps.core import wiring
 from apps.core.domain.flags import Flag
@@ -176,7 +177,7 @@ async def test_the_log_line_names_the_trace(
 async def test_without_a_collector_there_is_no_layer(world: World, settings: Settings) -> None:
     """What is off costs nothing: the layer is not built in."""
     app = create_app(settings, opening=world.opening)
-    assert [layer.cls.__name__ for layer in app.user_middleware] == ["Shell"]
+    assert isinstance(app.outermost, Shell)
 
 
 def test_a_collector_without_its_packages_stops_the_start(

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from apps.api import render, sse
 from apps.api.admission import caller_of
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.deciding import EFFECTIVE, PARAMETERS, decided
 from apps.api.exchange import Exchange, exchange_of
 from apps.api.idempotency import LOCAL_CALLER, Claim, claim, remembered
@@ -82,7 +82,7 @@ async def answer(request: Request) -> Response:
     answerer = await services.answerer.get()
     if streamed and "last-event-id" in request.headers:
         return await _resumed(request, answerer, asked)
-    claimed = await claim(request, ROUTE, raw=await request.body())
+    claimed = await claim(request, ROUTE, raw=await whole_body(request))
     if claimed is not None and claimed.earlier is not None:
         return _again(claimed.earlier, exchange, streamed=streamed)
     if streamed:
@@ -159,7 +159,7 @@ def _again(earlier: Remembered, exchange: Exchange, *, streamed: bool) -> Respon
 
 
 async def _owner(request: Request) -> str:
-    digest = hashlib.sha256(await request.body()).hexdigest()
+    digest = hashlib.sha256(await whole_body(request)).hexdigest()
     return f"{caller_of(request).key_id or LOCAL_CALLER}:{digest}"
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from apps.api import render
 from apps.api.admission import caller_of
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.idempotency import LOCAL_CALLER, once_only
 from apps.api.operation import operation
 from apps.api.routes.answer import IDEMPOTENCY_KEY
@@ -59,7 +59,7 @@ async def feedback(request: Request) -> Response:
             arms.feedback(await answers.exposed(opinion.answer_id), bad=opinion.reward < 0)
         return render.json_response({"accepted": True}, status=202)
 
-    return await once_only(request, "feedback", await request.body(), store)
+    return await once_only(request, "feedback", await whole_body(request), store)
 
 
 def _sign(reward: float) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from apps.api import render
 from apps.api.admission import caller_of
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.operation import operation, request_body
 from apps.api.rollout_ports import RolloutAct, Rollouts
 from apps.api.schemas.rollouts import (
@@ -167,7 +167,7 @@ async def _rollouts(request: Request) -> Rollouts:
 
 async def optional_body(request: Request, model: type[Model]) -> Model:
     """The body, which may be absent."""
-    return await read_json(request, model) if await request.body() else model()
+    return await read_json(request, model) if await whole_body(request) else model()
 
 
 def act_of(request: Request, reason: str) -> RolloutAct:

@@ -16,7 +16,7 @@ from apps.api.schemas.base import (
     Request,
     either_name,
 )
-from apps.core.domain.models import Filters, Language, SearchMode, SearchQuery
+from apps.core.domain.models import EVERYTHING, Filters, Language, SearchMode, SearchQuery
 
 MAX_QUERY_CHARS = 2000
 MAX_TOP_K = 50
@@ -88,7 +88,7 @@ class SearchBody(SearchOptions):
             text=self.q,
             top_k=self.final_topk,
             mode=self.mode,
-            filters=self.filters.value() if self.filters else Filters(),
+            filters=self.filters.value() if self.filters else EVERYTHING,
             min_score=self.min_score,
             rerank=self.rerank,
             highlight=self.highlight,

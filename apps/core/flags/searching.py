@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from apps.core.domain.flags import Decisions
@@ -16,23 +15,15 @@ FLAG_OF_LEG: Mapping[str, str] = MappingProxyType({"dense": HYBRID, "rerank": RE
 OF_ENVIRONMENT = frozenset({"ENV", "ENV_VETO"})
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a search does when its caller does not say; None follows the process's options."""
-
-    mode: SearchMode | None = None
-    rerank: bool | None = None
-
-
-OPEN = Choice()
+def mode_by(decisions: Decisions) -> SearchMode | None:
+    """The mode of a search whose caller does not say; None follows the process's options."""
+    hybrid = decisions.get(HYBRID)
+    if hybrid is None or hybrid.layer in OF_ENVIRONMENT:
+        return None
+    return "hybrid" if hybrid.on else "lexical"
 
 
-def choice(decisions: Decisions) -> Choice:
-    """Read the two flags; one that nobody decided stays open."""
-    hybrid, rerank = decisions.get(HYBRID), decisions.get(RERANKER)
-    return Choice(
-        None
-        if hybrid is None or hybrid.layer in OF_ENVIRONMENT
-        else ("hybrid" if hybrid.on else "lexical"),
-        None if rerank is None or rerank.layer in OF_ENVIRONMENT else rerank.on,
-    )
+def rerank_by(decisions: Decisions) -> bool | None:
+    """Whether such a search reranks; None follows the process's options."""
+    rerank = decisions.get(RERANKER)
+    return None if rerank is None or rerank.layer in OF_ENVIRONMENT else rerank.on

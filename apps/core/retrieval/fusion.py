@@ -53,9 +53,9 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] 
     Source: Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval",
     ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
+    if not dense.rows:
+        return alone(lexical)
     words, meaning = _scaled(lexical), _shared(dense)
-    if not meaning:
-        return Fused(lexical.rows, tuple(words.values()), words, {})
     if not words:
         weight = 0.0
     sums = {row: weight * score for row, score in words.items()}
@@ -67,6 +67,12 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] 
         else:
             sums[row] = (heard if row in foreign else near) * score
     return _ordered(sums, words, meaning)
+
+
+def alone(lexical: Leg) -> Fused:
+    """The lexical leg's own order, scaled."""
+    words = _scaled(lexical)
+    return Fused(lexical.rows, tuple(words.values()), words, {})
 
 
 def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:

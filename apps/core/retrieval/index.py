@@ -36,13 +36,15 @@ LEXICAL_CANDIDATES = 30
 FEW_WANTED = 20
 DENSE_CANDIDATES = 60
 NO_LEG = Leg((), ())
+UNASKED = SearchSignals()
 PASSAGES_KEPT = 8192  # decoded; about 4 kB each
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Hits of one query, how many candidates they were chosen from, and what the legs felt."""
+    """Hits of one query, its language, the number of candidates, and what the legs felt."""
 
+    language: Language
     hits: tuple[Hit, ...]
     total_candidates: int
     signals: SearchSignals
@@ -98,10 +100,10 @@ class OpenIndex:
             )
         fused = self._fuse(found, near, asked=asked, use_lexical=use_lexical)
         hits = self._hits(fused, query)
-        signals = self._signals(found, near, hits) if query.signals else SearchSignals()
+        signals = self._signals(found, near, hits) if query.signals else UNASKED
         if query.highlight:
             hits = highlight.mark(hits, query.text, found.idf)
-        return Ranking(hits, len(fused.rows), signals)
+        return Ranking(asked, hits, len(fused.rows), signals)
 
     def _allowed(self, filters: Filters) -> BoolArray | None:
         return None if filters.empty else self._row_sets.mask(filters)
@@ -112,7 +114,9 @@ class OpenIndex:
         words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
         if not use_lexical:
             return fusion.convex(NO_LEG, meaning, weight=0.0)
-        if self._options.fusion == "rrf" and meaning.rows:
+        if not meaning.rows:
+            return fusion.alone(words)
+        if self._options.fusion == "rrf":
             return fusion.reciprocal_rank(words, meaning)
         weight = fusion.lexical_weight(found.reach, self._options.dense_weight)
         languages = self.rows.columns["language"]
@@ -122,6 +126,7 @@ class OpenIndex:
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []
         limited = not query.filters.empty
+        words, meaning = fused.lexical.get, fused.dense.get
         for row, score in zip(fused.rows, fused.scores, strict=True):
             if len(hits) == query.top_k or score < query.min_score:
                 break
@@ -129,7 +134,7 @@ class OpenIndex:
             # The legs obey the filter; this last look is what a caller can rely on.
             if limited and not admits(query.filters, passage):
                 continue
-            hits.append(Hit(passage, score, Scores(fused.lexical.get(row), fused.dense.get(row))))
+            hits.append(Hit(passage, score, Scores(words(row), meaning(row))))
         return tuple(hits)
 
     def _signals(self, found: LexicalHits, near: DenseHits, hits: Sequence[Hit]) -> SearchSignals:

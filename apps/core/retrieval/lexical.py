@@ -9,8 +9,9 @@ paraphrases, whose words the corpus lacks and for which vectors are there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -26,7 +27,7 @@ SHARES = {"bigrams": 1.0, "stems": 0.75}
 # Terms that weigh less than this share of the question's heaviest are not looked up: they
 # have the longest lists and change next to nothing.
 PRUNED_SHARE = 0.1
-TERMS_KEPT = 20_000
+TERMS_KEPT = 10_000  # of each field and language
 # tantivy's BM25: k1 = 1.2, so a term can add at most idf * (k1 + 1).
 BM25_CEILING = 2.2
 
@@ -65,6 +66,24 @@ class _Term:
     clause: Clause
 
 
+class _Terms(dict[str, _Term]):
+    """The terms of one field and language that were asked for, each weighed once."""
+
+    def __init__(self, weigh: Callable[[str], _Term]) -> None:
+        super().__init__()
+        self._weigh = weigh
+
+    def of(self, words: Iterable[str]) -> dict[str, _Term]:
+        """The term of each word, in order."""
+        return {word: self[word] for word in words}
+
+    def __missing__(self, word: str) -> _Term:
+        if len(self) >= TERMS_KEPT:
+            self.clear()
+        term = self[word] = self._weigh(word)
+        return term
+
+
 class LexicalLeg:
     """Both indexes of an open version."""
 
@@ -75,59 +94,64 @@ class LexicalLeg:
         self._total = self._passages.num_docs
         self._by_language = {name: self._count(name) for name in get_args(Language)}
         # Not lru_cache: it would hold this leg, and with it the files of a replaced version.
-        self._terms: dict[tuple[str, str, Language], _Term] = {}
+        self._terms: dict[tuple[str, Language], _Terms] = {}
 
     def search(self, text: str, *, language: Language, filters: Filters, limit: int) -> LexicalHits:
         """Find passages that share terms with `text`; a passage counts by its best window."""
-        pairs = {word: self._term("bigrams", word, language) for word in tokens.bigrams(text)}
-        stems = {word: self._term("stems", word, language) for word in tokens.stems(text)}
+        plain = tokens.normal(text)
+        pairs = self._known("bigrams", language).of(tokens.normal_bigrams(plain))
+        stems = self._known("stems", language).of(tokens.normal_stems(plain))
         heavy = _heavy(pairs), _heavy(stems)
-        best = self._best(*heavy, filters, limit)
-        if len(best) < limit and len(heavy[0]) + len(heavy[1]) < len(pairs) + len(stems):
+        sums = self._sums(*heavy, filters, limit)
+        if len(sums) < limit and len(heavy[0]) + len(heavy[1]) < len(pairs) + len(stems):
             # What was left out may be all that some passages share with the question.
-            best = self._best(_all(pairs), _all(stems), filters, limit)
-        if not best:
+            sums = self._sums(_all(pairs), _all(stems), filters, limit)
+        if not sums:
             return NOTHING
-        top, second = -best[0][0], -best[1][0] if len(best) > 1 else 0.0
+        rows = sorted(sums)  # the sort by score is stable, so ties stay in the order of rows
+        rows.sort(key=sums.__getitem__, reverse=True)
+        scores = [sums[row] for row in rows]
         ceiling = sum([term.ceiling for term in (*pairs.values(), *stems.values())])
         return LexicalHits(
-            tuple([row for _, row in best]),
-            tuple([-negative for negative, _ in best]),
-            top=top,
-            gap=top - second,
-            reach=min(1.0, top / ceiling),
+            tuple(rows),
+            tuple(scores),
+            top=scores[0],
+            gap=scores[0] - (scores[1] if len(scores) > 1 else 0.0),
+            reach=min(1.0, scores[0] / ceiling),
             idf={word: term.idf for word, term in pairs.items()},
         )
 
-    def _best(
+    def _sums(
         self, pairs: list[Clause], stems: list[Clause], filters: Filters, limit: int
-    ) -> list[tuple[float, int]]:
-        """(-score, row), best first, ties by row; at most `limit` from each index."""
-        whole = self._hits(self._passages, stems, filters, limit)
-        parts = self._hits(self._windows, pairs, filters, limit)
-        sums = dict(reversed(parts))  # the best window of a passage comes last and stays
-        for row, score in whole:
-            sums[row] = sums.get(row, 0.0) + score
-        return sorted([(-score, row) for row, score in sums.items()])
+    ) -> dict[int, float]:
+        """Scores by row of the best `limit` rows of each index."""
+        rows, scores = self._hits(self._windows, pairs, filters, limit)
+        # The best window of a passage comes last and stays.
+        sums = dict(zip(reversed(rows), reversed(scores), strict=True))
+        found = sums.get
+        for row, score in zip(*self._hits(self._passages, stems, filters, limit), strict=True):
+            sums[row] = found(row, 0.0) + score
+        return sums
 
     def _hits(
         self, searcher: tantivy.Searcher, clauses: list[Clause], filters: Filters, limit: int
-    ) -> list[tuple[int, float]]:
-        query = self._limited(tantivy.Query.boolean_query(clauses), filters)
+    ) -> tuple[list[int], list[float]]:
+        """Rows and their scores, best first; a passage may have several windows."""
+        query = tantivy.Query.boolean_query(clauses)
+        if not filters.empty:
+            query = self._limited(query, filters)
         found = searcher.search(query, limit, count=False).hits
         rows = searcher.fast_field_values("row", [address for _, address in found])
         # The stub allows every kind of column; this one holds whole numbers and has no gap.
-        return list(zip(rows, [score for score, _ in found], strict=True))  # type: ignore[arg-type]
+        return rows, [score for score, _ in found]  # type: ignore[return-value]
 
-    def _term(self, field: str, word: str, language: Language) -> _Term:
-        known = self._terms.get((field, word, language))
+    def _known(self, field: str, language: Language) -> _Terms:
+        known = self._terms.get((field, language))
         if known is None:
-            if len(self._terms) >= TERMS_KEPT:
-                self._terms.clear()
-            known = self._terms[field, word, language] = self._weigh(field, word, language)
+            known = self._terms[field, language] = _Terms(partial(self._weigh, field, language))
         return known
 
-    def _weigh(self, field: str, word: str, language: Language) -> _Term:
+    def _weigh(self, field: str, language: Language, word: str) -> _Term:
         """Count a term among the passages of one language.
 
         In a mixed corpus every Korean ending is rare, because the English half does not have
@@ -144,8 +168,6 @@ class LexicalLeg:
         return _Term(wanted, ceiling, (tantivy.Occur.Should, boosted))
 
     def _limited(self, scored: tantivy.Query, filters: Filters) -> tantivy.Query:
-        if filters.empty:
-            return scored
         limits = self._limits(filters)
         silent = [tantivy.Query.const_score_query(limit, 0.0) for limit in limits]
         must = [(tantivy.Occur.Must, clause) for clause in (scored, *silent)]

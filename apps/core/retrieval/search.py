@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ from apps.core.retrieval.centres import Centres
 from apps.core.retrieval.index import OpenIndex, Ranking, same_space
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language, pii
+from apps.core.turns import EachTurn
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -88,6 +90,7 @@ class Search:
         self._vectors: Recent[str, FloatArray] = Recent(options.cache_entries)
         self._results: Recent[tuple[str, SearchQuery], SearchResult] = Recent(options.cache_entries)
         self._named: Recent[str, OpenIndex] = Recent(2)
+        self._newest = EachTurn(partial(versions.latest, root))
 
     @property
     def version(self) -> str | None:
@@ -172,7 +175,7 @@ class Search:
         key = (index.manifest.version, query)
         cached = self._results.get(key)
         if cached is not None:
-            return replace(cached, cached=True)
+            return cached.again()
         plan = await self._plan(index, query)
         result = await self._run(index, query, plan)
         if not result.degraded:
@@ -180,7 +183,7 @@ class Search:
         return result
 
     async def _index(self, version: str | None) -> OpenIndex:
-        if versions.latest(self._root) != self._seen:
+        if self._newest() != self._seen:
             await asyncio.to_thread(self.refresh)
         if self._open is None:
             raise IndexNotReady(self._refused or "No index version is published yet.")
@@ -238,7 +241,7 @@ class Search:
             total_candidates=ranking.total_candidates,
             mode=plan.mode,
             index_version=index.manifest.version,
-            language=language.detect(query.text),
+            language=ranking.language,
             degraded=degraded,
             signals=ranking.signals,
         )

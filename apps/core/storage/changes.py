@@ -1,7 +1,7 @@
 """Who changed what, as one number a topic, and how every process notices at once.
 
 Each change bumps its topic's version in its own transaction. On SQLite a process asks the file
-itself, at every request, in microseconds; on PostgreSQL one connection listens for
+itself, before every request, in microseconds; on PostgreSQL one connection listens for
 notifications and reads the versions five times a second, because a notification has no replay.
 While the database is away the last known versions stay in force.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 from sqlalchemy import func, select
@@ -18,6 +19,7 @@ from sqlalchemy.engine import URL
 
 from apps.core.storage.connections import Session, insert
 from apps.core.storage.tables import change
+from apps.core.turns import EachTurn
 
 CHANNEL = "dtrag_change"
 # A request must not wait for a lock; the next one asks again.
@@ -64,7 +66,7 @@ async def open_watch(url: URL) -> Watch:
 
 
 class SqliteWatch:
-    """Asks the file; `PRAGMA data_version` moves when another connection has committed."""
+    """Asks the file once a turn; `PRAGMA data_version` moves when another connection commits."""
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(
@@ -74,27 +76,29 @@ class SqliteWatch:
         self._seen = -1
         self._versions: dict[str, int] = {}
         self._confirmed_at = time.monotonic()
+        self._newest = EachTurn(self._ask)
 
     def version(self, topic: str) -> int:
         """The version of `topic`, from the file if it changed."""
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._ask()
-        return self._versions.get(topic, 0)
+        return self._newest().get(topic, 0)
 
-    def _ask(self) -> None:
-        (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if seen != self._seen:
-            rows = self._connection.execute("SELECT topic, version FROM change").fetchall()
-            self._versions = dict(rows)
-            self._seen = seen
-        self._confirmed_at = time.monotonic()
+    def _ask(self) -> Mapping[str, int]:
+        with contextlib.suppress(sqlite3.OperationalError):
+            (seen,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if seen != self._seen:
+                rows = self._connection.execute("SELECT topic, version FROM change").fetchall()
+                self._versions = dict(rows)
+                self._seen = seen
+            self._confirmed_at = time.monotonic()
+        return self._versions
 
     def age_s(self) -> float:
         """Seconds since the file last answered."""
         return time.monotonic() - self._confirmed_at
 
     async def refresh(self) -> None:
-        """Do nothing: every question goes to the file."""
+        """Have the next question go to the file."""
+        self._newest.forget()
 
     async def close(self) -> None:
         """Close the file."""

@@ -34,8 +34,13 @@ def bigrams(text: str) -> list[str]:
 
     A CJK run of one character stands for itself. Lower case, Unicode NFKC.
     """
+    return normal_bigrams(normal(text))
+
+
+def normal_bigrams(text: str) -> list[str]:
+    """`bigrams` of text that is normal already."""
     terms: list[str] = []
-    for match in RUN.finditer(normal(text)):
+    for match in RUN.finditer(text):
         run = match.group(1)
         if run is None:
             terms.append(match.group())
@@ -52,8 +57,13 @@ def stems(text: str) -> list[str]:
     A number keeps its counter ("2023년에" gives "2023년"); a particle after a Latin word
     vanishes. Lower case, Unicode NFKC.
     """
+    return normal_stems(normal(text))
+
+
+def normal_stems(text: str) -> list[str]:
+    """`stems` of text that is normal already."""
     found = []
-    for match in WORD.finditer(normal(text)):
+    for match in WORD.finditer(text):
         word = match.group()
         joined = match.start() > 0 and match.string[match.start() - 1].isalnum()
         if joined and word in PARTICLES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from apps.core.domain.models import SearchQuery
-from apps.core.flags.searching import HYBRID, RERANKER, choice
+from apps.core.flags.searching import HYBRID, RERANKER, mode_by, rerank_by
 from apps.orchestration.events import Found
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -30,13 +30,12 @@ def _query(state: AnswerState, ctx: RunContext) -> SearchQuery:
     query = state["search"] or SearchQuery(
         state["question_masked"], top_k=state["top_k"], filters=state["filters"]
     )
-    chosen = choice(state["decisions"])
     if query.mode is None:
         ctx.exposed(HYBRID, NODE.name)
-        query = replace(query, mode=chosen.mode)
+        query = replace(query, mode=mode_by(state["decisions"]))
     if query.rerank is None:
         ctx.exposed(RERANKER, NODE.name)
-        query = replace(query, rerank=chosen.rerank)
+        query = replace(query, rerank=rerank_by(state["decisions"]))
     return query
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from apps.core.domain.models import AnswerRequest, SearchResult, Usage
 from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
-from apps.core.flags.searching import Choice, choice
+from apps.core.flags.searching import mode_by, rerank_by
 from tests.core.flags.arms import TAU
 from tests.fakes.answerer import record_of
 from tests.fakes.flags import rolled_out
@@ -96,9 +96,10 @@ def test_a_failed_run_is_an_error_and_little_else_is_known() -> None:
 def test_the_retrieval_flags_choose() -> None:
     """What the environment said stays open, because the search's own options hold it too."""
     off = rolled_out().evaluate_all(None)
-    assert choice(off) == Choice("lexical", False)
+    assert (mode_by(off), rerank_by(off)) == ("lexical", False)
     said = rolled_out(environment={"hybrid_search": "true", "reranker": "false"})
-    assert choice(said.evaluate_all(None)) == Choice()
+    assert (mode_by(said.evaluate_all(None)), rerank_by(said.evaluate_all(None))) == (None, None)
     killed = rolled_out(environment={"hybrid_search": "true"}, kill_all=True)
-    assert choice(killed.evaluate_all(None)) == Choice("lexical", False)
-    assert choice({}) == Choice()
+    none_left = killed.evaluate_all(None)
+    assert (mode_by(none_left), rerank_by(none_left)) == ("lexical", False)
+    assert (mode_by({}), rerank_by({})) == (None, None)
