@@ -7,8 +7,10 @@ Each test gets its own database, copied from a migrated template. PostgreSQL com
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 import warnings
@@ -16,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 from apps.core import settings as settings_module
@@ -24,6 +27,26 @@ from apps.core.settings import Settings
 # No test is judged by how long it took; a busy machine would fail it.
 hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
+LazyLogger = type(structlog.get_logger())
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Whoever opens a whole service sets up logging for the process; the next test must not see it.
+
+    A module's logger keeps what it was set up with at its first line, so that is forgotten too.
+    """
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**before)
+    structlog.contextvars.clear_contextvars()
+    for name in [name for name in sys.modules if name.startswith("apps.")]:
+        log = getattr(sys.modules[name], "log", None)
+        if isinstance(log, LazyLogger):
+            vars(log).pop("bind", None)
 
 
 @pytest.fixture(scope="session")
