@@ -41,12 +41,10 @@ async def admin_of(request: Request) -> FlagAdmin:
     """Flags as people read and change them."""
     # Imported late: SQLAlchemy is loaded behind the open port.
     from apps.core.flags.admin import FlagAdmin  # noqa: PLC0415
-    from apps.core.flags.catalogue import environment  # noqa: PLC0415
 
     services = services_of(request)
     storage = (await services.stores.get()).storage
-    said = environment(services.settings)
-    return FlagAdmin(storage, services.flags, services.clock, environment=said)
+    return FlagAdmin(storage, services.flags, services.clock)
 
 
 def wish_of(request: Request, reason: str) -> Wish:

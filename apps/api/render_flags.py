@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from apps.api.render import Json, timestamp
@@ -26,6 +27,7 @@ def flag(view: FlagView) -> Json:
         "percent": view.percent,
         "killed": view.killed,
         "killed_by": view.killed_by,
+        "kill_files": [asdict(each) for each in view.kill_files],
         "env": {"name": view.variable, "value": view.environment, "hosts": view.vetoed_by},
         "rollout": None
         if rollout is None
@@ -42,6 +44,8 @@ def flag(view: FlagView) -> Json:
         "expires_at": view.expires_at,
         "stale": view.stale,
         "prerequisites": view.prerequisites,
+        "decided_by": view.decided_by,
+        "because": view.because,
         "version": view.version,
     }
 

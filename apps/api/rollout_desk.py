@@ -80,6 +80,10 @@ class SqlRollouts:
             "missing": list(acked.missing),
         }
 
+    async def trigger(self, name: str, *, act: RolloutAct) -> Json:
+        """Have the controller take the flag from everybody."""
+        return await self._admin.trigger(name, cause=self._cause(act))
+
     def _cause(self, act: RolloutAct) -> Cause:
         return Cause(act.actor, "rest", self._clock.now(), act.reason)
 

@@ -49,6 +49,9 @@ class Rollouts(Protocol):
     async def roll_back(self, rollout_id: str, *, act: RolloutAct, wait: bool) -> dict[str, Any]:
         """Take the flag from everybody."""
 
+    async def trigger(self, name: str, *, act: RolloutAct) -> dict[str, Any]:
+        """Have the controller take the flag from everybody; by the flag's key too."""
+
 
 class Experiments(Protocol):
     """Experiments in the words of `schemas/experiments.py`; failures as of `Rollouts`."""

@@ -14,6 +14,7 @@ from apps.core.domain.models import AnswerRecord
 from apps.core.domain.ports import Clock
 from apps.core.errors import StorageDown
 from apps.core.flags.arms import ArmRecorder, Snapshots
+from apps.core.flags.node_watch import NodeWatch
 from apps.core.settings import Settings
 from apps.core.storage import answers, changes, keys, migrate, tables
 from apps.core.storage.changes import Watch, open_watch
@@ -72,9 +73,9 @@ class Sql:
         """Ask for a sign of life."""
         await self.storage.ping()
 
-    def arms(self, flags: Snapshots) -> ArmRecorder:
+    def arms(self, flags: Snapshots, nodes: NodeWatch) -> ArmRecorder:
         """What counts the arms of rollouts, under the service's pepper."""
-        return ArmRecorder(self._clock, self._pepper, flags)
+        return ArmRecorder(self._clock, self._pepper, flags, nodes=nodes)
 
     async def record(self, made: AnswerRecord) -> None:
         """Keep an answer, written behind the response.

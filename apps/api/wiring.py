@@ -130,7 +130,7 @@ class Loader:
         sql = await loaded(services.stores, self._open_sql)
         for key_id, used in (await sql.used_today()).items():
             services.limiter.used_today(key_id, used)
-        arms = sql.arms(self.flags)
+        arms = sql.arms(self.flags, self.flags.nodes)
         services.arms.succeed(arms)
         group.create_task(self.usage.write_forever(sql.count_use))
         group.create_task(kept_going("arms", partial(arms.run, sql.storage)))

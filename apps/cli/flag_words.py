@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import getpass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from apps.core.errors import Unprocessable
+from apps.core.flags.catalogue import key_of
 from apps.core.flags.edits import Edit
 
 if TYPE_CHECKING:
+    from apps.core.flags.admin import Wish
     from apps.core.flags.views import FlagView
 
 WORDS = {"on": True, "true": True, "yes": True, "1": True}
 WORDS |= {"off": False, "false": False, "no": False, "0": False}
 COLOURS = {"on": "green", "off": "dim", "killed": "red", "vetoed": "red", "disabled": "red"}
 PERCENT = 100
+
+
+def named(keys: list[str] | None, *, every: bool) -> list[str]:
+    """The keys of the flags that were named; none for all of them.
+
+    Raises:
+        Unprocessable: neither flags nor all, or both.
+    """
+    if every == bool(keys):
+        raise Unprocessable("Name flags, or give --all.")
+    return [key_of(key) for key in keys or ()]
+
+
+def wish_of(reason: str) -> Wish:
+    """A person at this command line."""
+    from apps.core.flags.admin import Wish  # noqa: PLC0415 - SQLAlchemy costs a second
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number without a name
+        user = "unknown"
+    return Wish(f"cli:{user}", "cli", reason)
 
 
 def edit_of(change: str) -> tuple[str, Edit]:
@@ -48,13 +74,15 @@ def _percent(word: str) -> float | None:
 def state_of(view: FlagView, *, colour: bool = True) -> str:
     """What decides the flag for somebody without rules of their own."""
     word = _word(view)
-    shade = COLOURS.get(word, "yellow")
+    shade = COLOURS.get(word.split()[0], "yellow")
     return f"[{shade}]{word}[/{shade}]" if colour else word
 
 
 def _word(view: FlagView) -> str:
     if view.killed:
         return "killed"
+    if view.kill_files:
+        return f"killed on {', '.join(each.host for each in view.kill_files)}"
     if view.vetoed_by:
         return "vetoed"
     if view.state == "DISABLED":
@@ -85,6 +113,7 @@ def record(view: FlagView) -> dict[str, object]:
         "percent": view.percent,
         "killed": view.killed,
         "killed_by": view.killed_by,
+        "kill_files": [asdict(each) for each in view.kill_files],
         "env": {"name": view.variable, "value": view.environment, "hosts": list(view.vetoed_by)},
         "rollout": rollout
         and {"id": rollout.id, "state": rollout.state, "percent": rollout.percent},
@@ -93,5 +122,7 @@ def record(view: FlagView) -> dict[str, object]:
         "owner": view.owner,
         "expires_at": view.expires_at,
         "stale": view.stale,
+        "decided_by": view.decided_by,
+        "because": view.because,
         "version": view.version,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,13 +13,14 @@ import typer
 from rich.markup import escape
 
 from apps.cli.database import open_storage
-from apps.cli.flag_words import edit_of, record, state_of
+from apps.cli.flag_kill import kill
+from apps.cli.flag_words import edit_of, named, record, state_of, wish_of
 from apps.cli.output import console, errors, machine, table, told_plainly
-from apps.core.errors import Unprocessable
+from apps.core.flags.catalogue import key_of
 from apps.core.settings import load
 
 if TYPE_CHECKING:
-    from apps.core.flags.admin import FlagAdmin, Wish
+    from apps.core.flags.admin import FlagAdmin
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="See, change, kill and explain feature flags.")
@@ -37,17 +37,17 @@ def list_flags(json: Json = False) -> None:
     if json:
         machine({"flags": [record(view) for view in found], "snapshot_version": version})
         return
-    columns = ["flag", "state", "default", "environment", "rollout", "owner", "expires", "version"]
+    columns = ["flag", "state", "default", "rollout", "owner", "expires", "version", "because"]
     rows = [
         [
             view.key,
             state_of(view),
             view.default_variant,
-            view.environment,
             view.rollout and f"{view.rollout.state} {view.rollout.percent:g} %",
             view.owner,
             view.expires_at and f"{view.expires_at}{' [red]stale[/red]' if view.stale else ''}",
             view.version or None,
+            view.decided_by and f"{view.decided_by}: {escape(view.because)}",
         ]
         for view in found
     ]
@@ -58,7 +58,7 @@ def list_flags(json: Json = False) -> None:
 @told_plainly()
 def get(key: Key, json: Json = False) -> None:
     """One flag with its definition."""
-    view = _run(lambda admin: admin.get(_key(key)))
+    view = _run(lambda admin: admin.get(key_of(key)))
     shown = {**record(view), "definition": view.definition}
     if json:
         machine(shown)
@@ -75,12 +75,12 @@ def set_flags(
 ) -> None:
     """Turn flags on or off, give them a share, or leave them to the environment."""
     wanted = [edit_of(change) for change in changes]
-    wish = _wish(reason)
+    wish = wish_of(reason)
 
     async def work(admin: FlagAdmin) -> list[dict[str, object]]:
         done = []
         for key, edit in wanted:
-            view = await admin.edit(_key(key), edit, wish=wish)
+            view = await admin.edit(key_of(key), edit, wish=wish)
             done.append({**record(view), "now": state_of(view, colour=False)})
             if not json:
                 console.print(f"{view.key} is {state_of(view)}.", highlight=False)
@@ -91,24 +91,7 @@ def set_flags(
         machine({"flags": done})
 
 
-@app.command()
-@told_plainly()
-def kill(
-    keys: Annotated[list[str] | None, typer.Argument(help="Flags; none with --all.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every flag.")] = False,
-    reason: Reason = "",
-) -> None:
-    """Switch flags off above everything else."""
-    wish, named = _wish(reason), _named(keys, every=every)
-
-    async def work(admin: FlagAdmin) -> None:
-        if every:
-            await admin.kill_all(wish=wish)
-        for key in named:
-            await admin.kill(key, wish=wish)
-
-    _run(work)
-    console.print("[red]killed[/red]: " + ", ".join(map(escape, keys or ["every flag"])))
+app.command()(kill)
 
 
 @app.command()
@@ -119,22 +102,16 @@ def unkill(
     reason: Reason = "",
 ) -> None:
     """End a kill; the other layers decide again."""
-    wish, named = _wish(reason), _named(keys, every=every)
+    wish, chosen = wish_of(reason), named(keys, every=every)
 
     async def work(admin: FlagAdmin) -> None:
         if every:
             await admin.unkill_all(wish=wish)
-        for key in named:
+        for key in chosen:
             await admin.unkill(key, wish=wish)
 
     _run(work)
     console.print("no longer killed: " + ", ".join(map(escape, keys or ["all flags together"])))
-
-
-def _named(keys: list[str] | None, *, every: bool) -> list[str]:
-    if every == bool(keys):
-        raise Unprocessable("Name flags, or give --all.")
-    return [_key(key) for key in keys or ()]
 
 
 @app.command()
@@ -153,7 +130,7 @@ def explain(
     context = foreign_context(targeting_key, given, timestamp=now)
 
     async def work(admin: FlagAdmin) -> dict[str, object]:
-        return (await admin.snapshot()).explain(_key(key), context).as_json()
+        return (await admin.snapshot()).explain(key_of(key), context).as_json()
 
     found = _run(work)
     if json:
@@ -195,7 +172,7 @@ def import_(
     from apps.core.flags.definition import parse_document  # noqa: PLC0415
 
     document = parse_document(file.read_bytes(), lenient=lenient)
-    wish = _wish("")
+    wish = wish_of("")
     done, vetoed = _run(
         lambda admin: admin.take_in(
             document, mode="replace" if replace else "merge", wish=wish, dry_run=dry_run
@@ -222,7 +199,7 @@ def audit(
     """Show who changed what; exit 1 when a row of the chain was tampered with."""
     from apps.core.storage.flag_audit import AuditFilter  # noqa: PLC0415 - SQLAlchemy
 
-    wanted = AuditFilter(_key(flag) if flag else None)
+    wanted = AuditFilter(key_of(flag) if flag else None)
     rows, verdict = _run(lambda admin: admin.audit(wanted, limit=limit))
     shown = [
         {"id": row.id, "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds"),
@@ -257,30 +234,14 @@ def reload(json: Json = False) -> None:
 
 def _run(work: Callable[[FlagAdmin], Awaitable[T]]) -> T:
     from apps.core.flags.admin import FlagAdmin  # noqa: PLC0415 - SQLAlchemy costs a second
-    from apps.core.flags.catalogue import environment  # noqa: PLC0415
+    from apps.core.flags.sources import FlagFiles  # noqa: PLC0415
     from apps.core.wiring import SystemClock  # noqa: PLC0415
 
     settings = load()
 
     async def whole() -> T:
         async with open_storage(settings) as storage:
-            said = environment(settings)
-            return await work(FlagAdmin(storage, None, SystemClock(), environment=said))
+            said = FlagFiles(settings).said
+            return await work(FlagAdmin(storage, None, SystemClock(), said=said))
 
     return asyncio.run(whole())
-
-
-def _key(name: str) -> str:
-    from apps.core.flags.catalogue import key_of  # noqa: PLC0415
-
-    return key_of(name)
-
-
-def _wish(reason: str) -> Wish:
-    from apps.core.flags.admin import Wish  # noqa: PLC0415
-
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a number without a name
-        user = "unknown"
-    return Wish(f"cli:{user}", "cli", reason)

@@ -1,4 +1,4 @@
-"""`dtrag rollout create|start|list|status|pause|resume|promote|rollback`: people and rollouts.
+"""`dtrag rollout create|start|list|status|pause|resume|promote|rollback|trigger`.
 
 They write to the database themselves, so they work while the service is down too.
 """
@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(create)
     app.command("list")(list_rollouts)
     app.command()(status)
-    for command in (start, pause, resume, promote, rollback):
+    for command in (start, pause, resume, promote, rollback, trigger):
         app.command()(command)
 
 
@@ -180,6 +180,20 @@ def rollback(
         return {**told, **workers, "elapsed_ms": acked.elapsed_ms, "missing": list(acked.missing)}
 
     _moved(rollout, move, json=json)
+
+
+@told_plainly()
+def trigger(rollout: Id, reason: Reason = "", json: Json = False) -> None:
+    """Have the controller roll back at its next look; for alarms and runbooks."""
+
+    async def work(admin: RolloutAdmin) -> Told:
+        return await admin.trigger(rollout, cause=cause_of(reason))
+
+    asked = _done(work)
+    if json:
+        machine(asked)
+        return
+    console.print(f"{asked['id']} of {asked['flag_key']} is to be rolled back by whoever leads.")
 
 
 def _moved(

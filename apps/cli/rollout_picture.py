@@ -26,7 +26,9 @@ COLOURS = {
 
 def picture(told: Told) -> RenderableType:
     """Everything that an operator looks at."""
-    return Group(_title(told), _stages(told), _arms(told), _evidence(told), _next(told))
+    return Group(
+        _title(told), _stages(told), _arms(told), _evidence(told), _signs(told), _next(told)
+    )
 
 
 def bar(value: float, threshold: float, *, width: int = WIDTH) -> str:
@@ -98,6 +100,19 @@ def _values(told: Told) -> Iterator[tuple[str, float, float]]:
         elif each.get("log_E_over") is not None:
             yield each["metric"], math.exp(min(each["log_E_over"], 700.0)), told["threshold"]
     yield "uneven split", told["srm_E"], told["srm_threshold"]
+
+
+def _signs(told: Told) -> Text:
+    """What the workers report that needs no counting; nothing on a good day."""
+    failing = [each["worker"] for each in told["nodes"] if each["failing"]]
+    found = {
+        "killed by": told["kills"],
+        "rollback asked for": [told["trigger"]] if told["trigger"] else [],
+        "node fails in": failing,
+        "forbidden by": told["vetoes"],
+    }
+    lines = [f"{what} {', '.join(whom)}" for what, whom in found.items() if whom]
+    return Text("\n".join(lines), "red", end="\n" if lines else "")
 
 
 def _next(told: Told) -> Text:

@@ -40,6 +40,17 @@ def parse(text: str, file: str) -> dict[str, tuple[str, int]]:
     return found
 
 
+def readable(text: str) -> dict[str, str]:
+    """The variables of those lines that can be read; of one that is given twice, the last."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        try:
+            found.update(values(line, ""))
+        except ValueError:
+            continue
+    return found
+
+
 def _unquote(value: str) -> str | None:
     """The value without quotes and comment; None when the quotes do not pair."""
     if value[:1] in ("'", '"'):

@@ -194,7 +194,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     Raises:
         SettingsError: with one sentence that names the variable.
     """
-    env = dict(os.environ if environ is None else environ)
+    env = present(environ)
     if "DTRAG_HOME" in overrides:
         env["DTRAG_HOME"] = str(overrides["DTRAG_HOME"])
     watched = Path(env.get("DTRAG_ENV_FILE") or ".env").absolute()
@@ -211,9 +211,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
         raise SettingsError(_sentence(error)) from None
 
 
-def _merged(environ: Mapping[str, str], watched: Path) -> tuple[dict[str, str], dict[str, str]]:
+def present(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment, of this process if none is given, without what counts as unset."""
+    given = os.environ if environ is None else environ
+    return {name: value for name, value in given.items() if value != ""}
+
+
+def _merged(env: Mapping[str, str], watched: Path) -> tuple[dict[str, str], dict[str, str]]:
     """What all sources say, and what all but the env file say."""
-    env = {key: value for key, value in environ.items() if value != ""}
     if "DTRAG_ENV_FILE" in env and not watched.is_file():
         raise SettingsError(f"DTRAG_ENV_FILE names {env['DTRAG_ENV_FILE']!r}, which is not a file.")
     from_file = read_env_file(watched) if watched.is_file() else {}

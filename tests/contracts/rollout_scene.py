@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from apps.core.flags.catalogue import HostWord
 from apps.core.flags.controller import Controller
 from apps.core.flags.decision import Action
+from apps.core.flags.node_watch import NodeSign
 from apps.core.flags.presets import policy_from, policy_json
 from apps.core.flags.rollouts import RolloutAdmin, Wanted
-from apps.core.storage import flag_audit, learning_epochs, rollout_counts, rollouts
+from apps.core.flags.signs import report
+from apps.core.storage import flag_acks, flag_audit, learning_epochs, rollout_counts, rollouts
 from apps.core.storage.engine import Storage
+from apps.core.storage.flag_acks import Ack
 from apps.core.storage.flag_audit import AuditFilter, AuditRow, Cause
 from apps.core.storage.rollout_counts import UNITS, Batch, Cell, Tally, Unit, Vote
 from apps.core.storage.rollout_recent import slot_cell
@@ -36,35 +40,18 @@ class AlwaysLeads:
 
 
 @dataclass
-class FakeSigns:
-    """What a test says of the node."""
-
-    healthy: bool = True
-    reason: str | None = None
-
-    def node_healthy(self, flag_key: str) -> bool:
-        return self.healthy
-
-    def trigger(self, flag_key: str) -> str | None:
-        return self.reason
-
-
-@dataclass
 class Scene:
     """One rollout, its controller and its people."""
 
     storage: Storage
     clock: FakeClock = field(default_factory=lambda: FakeClock(1_800_000_000.0))
-    signs: FakeSigns = field(default_factory=FakeSigns)
     leader: AlwaysLeads = field(default_factory=AlwaysLeads)
     rollout_id: str = ""
     units: int = 0
 
     def __post_init__(self) -> None:
         self.admin = RolloutAdmin(self.storage, self.clock)
-        self.controller = Controller(
-            self.storage, self.clock, "w1", signs=self.signs, leader=self.leader
-        )
+        self.controller = Controller(self.storage, self.clock, "w1", leader=self.leader)
 
     def cause(self, reason: str = "") -> Cause:
         return Cause("key:me", "rest", self.clock.now(), reason)
@@ -82,6 +69,15 @@ class Scene:
             found = await rollouts.find(s, self.rollout_id)
         assert found is not None
         return found
+
+    async def report(self, worker: str, *, failed: int = 0, kills: tuple[str, ...] = ()) -> None:
+        """A live worker that ran the node; it fails for `failed` units since it last worked."""
+        row = await self.row()
+        sign = NodeSign(KEY, row.id, row.epoch, failed + 1, failed)
+        said = HostWord(killed=frozenset(kills), kill_place=f"/srv/KILL on {worker}-host")
+        async with self.storage.session() as s:
+            ack = Ack(worker, f"{worker}-host", 1, report=report(said, [sign]))
+            await flag_acks.put(s, ack)
 
     async def tick(self) -> list[Action]:
         return await self.controller.tick(self.clock.now())

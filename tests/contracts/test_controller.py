@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from apps.core.errors import Blocked, BusinessFailure
+from apps.core.errors import Blocked, BusinessFailure, NotFound
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback
+from apps.core.flags.node_watch import FAILURES
 from apps.core.flags.proof import verify_evidence
 from apps.core.storage import flag_acks, flag_exposures, flag_versions, flags, rollout_counts
 from apps.core.storage.connections import Session
@@ -156,14 +157,73 @@ async def test_a_kill_ends_the_attempt(scene: Scene, kill: Any, held: bool) -> N
     await check_evidence(scene)
 
 
-async def test_a_failing_node_and_a_trigger_roll_back(scene: Scene) -> None:
-    """Row 1: the health check of the node, and a runbook that asks."""
+async def test_a_trigger_rolls_back_with_the_evidence_so_far(scene: Scene) -> None:
+    """Row 1: an alarm names the flag; the leader acts, and both rows tell who and why."""
     await scene.begin(POLICY)
-    scene.signs.reason = "runbook 7"
+    await scene.traffic(canary=10, control=90, scores={"quality": (0.8, 0.8)})
+    asked = await scene.admin.trigger(KEY, cause=scene.cause("runbook 7"))
+    assert (asked["id"], asked["state"]) == (scene.rollout_id, "RUNNING")
+    assert (await scene.admin.get(scene.rollout_id))["trigger"] == "runbook 7"
     assert only(await scene.tick()).reason == "runbook 7"
-    scene.signs.reason, scene.signs.healthy = None, False
+    await check_evidence(scene)
+    done, wanted, *_ = await scene.audit()
+    assert (done.source, done.evidence["signs"]["trigger"]) == ("controller", "runbook 7")
+    assert (wanted.source, wanted.reason) == ("rest", "runbook 7")
+    with pytest.raises(NotFound):
+        await scene.admin.trigger(KEY, cause=scene.cause())
+    with pytest.raises(BusinessFailure, match="ROLLED_BACK"):
+        await scene.admin.trigger(scene.rollout_id, cause=scene.cause())
     await scene.admin.start(scene.rollout_id, cause=scene.cause(), force=True)
+    assert await scene.tick() == []
+
+
+async def test_a_trigger_reaches_a_paused_rollout_and_outlives_a_resume(scene: Scene) -> None:
+    """Whoever resumes at the same moment does not lose the alarm."""
+    await scene.begin(POLICY)
+    await scene.admin.pause(scene.rollout_id, cause=scene.cause())
+    await scene.admin.trigger(scene.rollout_id, cause=scene.cause())
+    await scene.admin.resume(scene.rollout_id, cause=scene.cause())
+    assert only(await scene.tick()).reason == "triggered"
+
+
+async def test_a_node_that_fails_in_half_of_the_workers_rolls_back(scene: Scene) -> None:
+    """Row 1: the leader sees every worker, and what it saw is in the evidence."""
+    await scene.begin(POLICY)
+    await scene.report("w1", failed=FAILURES)
+    await scene.report("w2")
+    await scene.report("w3", failed=FAILURES - 1)
+    assert await scene.tick() == []
+    await scene.report("w3", failed=FAILURES)
     assert only(await scene.tick()).reason == "unhealthy"
+    await check_evidence(scene)
+    evidence = (await scene.audit())[0].evidence
+    nodes = [{"worker": f"w{n}", "runs": 1, "failed_units": 0} for n in (1, 2, 3)]
+    assert not verify_evidence({**evidence, "signs": {**evidence["signs"], "nodes": nodes}})
+
+
+async def test_a_new_attempt_begins_with_a_healthy_node(scene: Scene) -> None:
+    """What workers say of the attempt before counts no more."""
+    await scene.begin(POLICY)
+    await scene.report("w1", failed=FAILURES)
+    await scene.tick()
+    await scene.admin.start(scene.rollout_id, cause=scene.cause(), force=True)
+    assert await scene.tick() == []
+
+
+@pytest.mark.parametrize("named", [KEY, "*"])
+async def test_the_kill_file_of_any_host_ends_the_attempt(scene: Scene, named: str) -> None:
+    """Row 1: a local kill is a kill; nobody judges on the silence that it makes."""
+    await scene.begin(POLICY)
+    await scene.report("w1", kills=("other",))
+    assert await scene.tick() == []
+    await scene.report("w2", kills=(named,))
+    assert isinstance(only(await scene.tick()), Kill)
+    row = await scene.row()
+    assert (row.state, row.percent) == ("KILLED", 0.0)
+    assert (await scene.audit())[0].evidence["signs"]["kills"] == ["/srv/KILL on w2-host"]
+    await check_evidence(scene)
+    with pytest.raises(BusinessFailure, match="/srv/KILL on w2-host"):
+        await scene.admin.start(scene.rollout_id, cause=scene.cause(), force=True)
 
 
 async def test_a_veto_of_a_host_holds(scene: Scene) -> None:
@@ -178,6 +238,11 @@ async def test_a_veto_of_a_host_holds(scene: Scene) -> None:
         "host-9: FEATURE_DEBATE_MODE=false"
     ]
     assert await scene.tick() == []
+    await check_evidence(scene)
+    await scene.admin.resume(scene.rollout_id, cause=scene.cause("that host stays off"))
+    assert await scene.tick() == []
+    await scene.admin.promote(scene.rollout_id, cause=scene.cause(), force=True)
+    assert isinstance(only(await scene.tick()), Hold)
 
 
 async def test_most_requests_failing_breaks_the_canary_off(scene: Scene) -> None:

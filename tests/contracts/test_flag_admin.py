@@ -19,7 +19,7 @@ from apps.core.errors import (
     VersionConflict,
 )
 from apps.core.flags.admin import FlagAdmin, Wish
-from apps.core.flags.catalogue import Environment
+from apps.core.flags.catalogue import Environment, HostWord
 from apps.core.flags.context import foreign_context
 from apps.core.flags.definition import parse_document
 from apps.core.flags.edits import Edit
@@ -197,7 +197,7 @@ async def test_a_veto_is_named_with_its_hosts(storage: Storage) -> None:
 async def test_the_environment_of_the_command_line_vetoes_too(storage: Storage) -> None:
     """Without a running worker the variables of this place count, under their own names."""
     said = Environment({"reranker": "false"}, {"reranker": "USE_RERANKER"})
-    admin = FlagAdmin(storage, None, FakeClock(), environment=said)
+    admin = FlagAdmin(storage, None, FakeClock(), said=HostWord(said))
     with pytest.raises(EnvironmentVeto) as found:
         await admin.edit("reranker", Edit(on=True), wish=ME)
     assert found.value.blocked_by == "env:USE_RERANKER=false"

@@ -76,7 +76,7 @@ ROWS: Rows = {
         "node": "n", "at": 1.5,
     },
     "flag_worker_ack": {
-        "worker_id": "w", "host": "h", "version": 1, "env_vetoes": [], "at": 1.5,
+        "worker_id": "w", "host": "h", "version": 1, "env_vetoes": [], "report": {}, "at": 1.5,
     },
     "flag_host_file": {
         "host": "h", "source": "envfile", "sha256": "s", "content": {}, "changed_at": 1.5,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from apps.core.domain.flags import Flag
 from apps.core.domain.models import AnswerRequest
-from apps.core.flags.catalogue import CATALOGUE, Environment
+from apps.core.flags.catalogue import CATALOGUE, Environment, HostWord
 from apps.core.flags.context import FlagContext, context_of
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.rollout import Rollout
@@ -43,7 +43,7 @@ class FakeFlagStore:
         if self.storage is not None:
             async with self.storage.reading() as s:
                 table = await stored_flags.load_flags(s)
-            world = world_of(table, flags=self.flags, environment=self.environment)
+            world = world_of(table, flags=self.flags, said=HostWord(self.environment))
             self.snapshot = Snapshot(world)
         return self.snapshot.version
 

@@ -67,6 +67,9 @@ class FakeRollouts:
     async def roll_back(self, rollout_id: str, *, act: RolloutAct, wait: bool) -> dict[str, Any]:
         return summary(self._row(rollout_id))
 
+    async def trigger(self, name: str, *, act: RolloutAct) -> dict[str, Any]:
+        return summary(self._row(name))
+
     def _row(self, rollout_id: str) -> Rollout:
         if rollout_id not in self.rows:
             raise NotFound(f"There is no rollout {rollout_id!r}.")

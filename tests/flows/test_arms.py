@@ -15,6 +15,7 @@ from apps.api.main import create_app
 from apps.api.sql import Sql
 from apps.core.flags.arms import ArmRecorder
 from apps.core.flags.context import FlagContext
+from apps.core.flags.node_watch import NodeWatch
 from apps.core.settings import Settings
 from apps.core.storage import rollout_counts, rollouts
 from apps.core.storage.flag_audit import Cause
@@ -83,7 +84,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
             wish = RolloutWish("debate_mode", (50.0, 100.0), "s1")
             made = await rollouts.create(s, wish, cause=Cause("me", "cli", world.clock.now()))
         world.flags = flags = rolled_out(half(made.id))
-        world.arms = arms = sql.arms(flags)
+        world.arms = arms = sql.arms(flags, NodeWatch())
         world.stores = sql  # type: ignore[assignment]
         pipeline = replace(
             stage.pipeline,

@@ -57,6 +57,7 @@ def move(
     examples: dict[str, object],
     *,
     reply: type[BaseModel] = RolloutReply,
+    status: int = 200,
 ) -> dict[str, Any]:
     """How the page shows a move by a person, whose body may be left out."""
     words = {**request_body(body, examples), "required": False}
@@ -65,6 +66,7 @@ def move(
         summary,
         body=body,
         reply=reply,
+        status=status,
         errors=(404, 409, 412),
         extra={"requestBody": words},
     )
@@ -159,6 +161,20 @@ async def roll_back(
         rollout_id, act=act_of(request, body.reason), wait=wait
     )
     return render.json_response(shown(moved), status=202 if moved.get("missing") else 200)
+
+
+@router.post(
+    f"{ROOT}/{{rollout_id}}/trigger",
+    **move("Have the controller roll back", RolloutWord, WORDS, status=202),
+)
+async def trigger(request: Request, rollout_id: RolloutId) -> Response:
+    """For alarms and runbooks: by the rollout's id or its flag's key, with the evidence so far.
+
+    Whoever leads does it within a second or two; `rollback` does it now, and by its id only.
+    """
+    body = await optional_body(request, RolloutWord)
+    asked = await (await _rollouts(request)).trigger(rollout_id, act=act_of(request, body.reason))
+    return render.json_response(shown(asked), status=202)
 
 
 async def _rollouts(request: Request) -> Rollouts:

@@ -78,6 +78,13 @@ class FlagEnvironment(Reply):
     hosts: list[str]
 
 
+class KillFile(Reply):
+    """A file that kills the flag on one host."""
+
+    host: str
+    place: str = Field(examples=["/var/lib/dtrag/KILL on web-1"])
+
+
 class FlagRollout(Reply):
     """The rollout that counts."""
 
@@ -96,8 +103,9 @@ class FlagReply(Reply):
     state: State
     default_variant: str | None
     percent: float | None = Field(description="A share that was set by hand.")
-    killed: bool
-    killed_by: str | None
+    killed: bool = Field(description="In the database, or by the KILL file of the asked host.")
+    killed_by: str | None = Field(description="Who did it in the database.")
+    kill_files: list[KillFile] = Field(description="KILL files of all hosts that name the flag.")
     env: FlagEnvironment
     rollout: FlagRollout | None
     hash_version: str
@@ -106,6 +114,10 @@ class FlagReply(Reply):
     expires_at: str | None
     stale: bool
     prerequisites: list[str]
+    decided_by: str | None = Field(
+        description="The layer that decides for a caller of whom nothing is known."
+    )
+    because: str = Field(examples=["FEATURE_DEBATE_MODE=false in /etc/dtrag.env on web-1"])
     version: int = Field(description="0 when SQL knows nothing of the flag.")
 
 

@@ -125,6 +125,15 @@ class NextAction(Reply):
     stage_idx: int | None = None
 
 
+class NodeHealth(Reply):
+    """The flag's node in one worker; failing in half of them rolls back."""
+
+    worker: str
+    runs: int
+    failed_units: int
+    failing: bool
+
+
 class RolloutDetails(RolloutReply):
     """Everything of one rollout, at one look."""
 
@@ -139,7 +148,10 @@ class RolloutDetails(RolloutReply):
     srm_threshold: float
     blockers: list[str]
     advice: str | None
-    vetoes: list[str]
+    vetoes: list[str] = Field(description="Hosts whose environment forbids the flag.")
+    kills: list[str] = Field(description="What kills the flag; a KILL file with its place.")
+    nodes: list[NodeHealth] = Field(description="How its node does in each worker that ran it.")
+    trigger: str | None = Field(description="Why somebody asked for a rollback, until it is done.")
     next_action: NextAction
     last_human_action: dict[str, Any] | None
     at: str

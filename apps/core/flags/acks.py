@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.core.domain.ports import Clock
@@ -14,22 +15,44 @@ LOOK_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """How many of the workers that are alive have switched, and who has not."""
+    """Who of the workers that are alive has switched, after how many ms, and who has not."""
 
-    acked: int
-    expected: int
-    elapsed_ms: float
+    switched: Mapping[str, float]
     missing: tuple[str, ...]
+    elapsed_ms: float
+
+    @property
+    def acked(self) -> int:
+        """How many have switched."""
+        return len(self.switched)
+
+    @property
+    def expected(self) -> int:
+        """How many are alive."""
+        return len(self.switched) + len(self.missing)
+
+    def as_json(self) -> dict[str, object]:
+        """For a program."""
+        return {
+            "acked": self.acked,
+            "expected": self.expected,
+            "elapsed_ms": round(self.elapsed_ms, 1),
+            "switched": {worker: round(ms, 1) for worker, ms in self.switched.items()},
+            "missing": list(self.missing),
+        }
 
 
 async def wait_for(storage: Storage, version: int, *, clock: Clock, limit_s: float = 2.0) -> Acked:
     """Wait until every live worker answers with `version` or a newer one, or time is up."""
     started_s = clock.monotonic()
+    seen: dict[str, float] = {}
     while True:
         async with storage.reading() as s:
             live = await flag_acks.live(s)
         missing = tuple(ack.worker_id for ack in live if ack.version < version)
         spent_s = clock.monotonic() - started_s
+        here = [ack.worker_id for ack in live if ack.version >= version]
+        seen = {worker: seen.get(worker, spent_s * 1000) for worker in here}
         if not missing or spent_s >= limit_s:
-            return Acked(len(live) - len(missing), len(live), spent_s * 1000, missing)
+            return Acked(seen, missing, spent_s * 1000)
         await asyncio.sleep(LOOK_S)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 from apps.core.errors import BusinessFailure, NotFound, StorageDown, VersionConflict
 from apps.core.flags import transfer, vetoes
+from apps.core.flags.catalogue import EVERY_FLAG
 from apps.core.flags.definition import FlagDefinition, FlagSet, parse_flag
 from apps.core.flags.edits import Edit, may_be_on
 from apps.core.flags.prerequisites import prerequisites_first
 from apps.core.flags.reading import FlagReader
-from apps.core.flags.snapshot import EVERY_FLAG
 from apps.core.flags.stored import definition_of, evaluators_of, wish_of
 from apps.core.flags.transfer import Imported, Mode
 from apps.core.flags.views import FlagView, requirements
@@ -195,7 +195,7 @@ class FlagAdmin(FlagReader):
         before = definition_of(row, evaluators_of(table))
         if edit.switches_on or (may_be_on(after) and not may_be_on(before)):
             seen = await self.seen(s, table)
-            vetoes.refuse(row.key, seen.against(row.key), seen.environment.names)
+            vetoes.refuse(row.key, seen.against(row.key), seen.snapshot.world.names)
 
     async def _killed(
         self, work: Callable[[Session], Awaitable[None]], keys: frozenset[str]

@@ -24,9 +24,11 @@ from apps.core.domain.flags import Exposed
 from apps.core.domain.ports import Clock
 from apps.core.errors import StorageDown
 from apps.core.flags.arms_batch import Gathered
-from apps.core.flags.arms_outcome import BREAKING, FEEDBACK, QUALITY, Outcome, findings
+from apps.core.flags.arms_outcome import BREAKING, FEEDBACK, NODE_ERROR, QUALITY, Outcome, findings
 from apps.core.flags.arms_recent import Lately
 from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.node_watch import NodeWatch
+from apps.core.flags.rollout import CANARY
 from apps.core.flags.snapshot import Snapshot
 from apps.core.storage import flag_exposures, rollout_counts, rollout_recent
 from apps.core.storage.engine import Storage
@@ -59,12 +61,16 @@ class ArmRecorder:
         clock: dates what happens.
         pepper: keys the hashes of units, see `storage/secret.py`.
         store: knows the limits that the running stage froze.
+        nodes: is told whether the nodes of flags work.
     """
 
-    def __init__(self, clock: Clock, pepper: bytes, store: Snapshots) -> None:
+    def __init__(
+        self, clock: Clock, pepper: bytes, store: Snapshots, *, nodes: NodeWatch | None = None
+    ) -> None:
         self._clock = clock
         self._pepper = pepper
         self._store = store
+        self._nodes = nodes or NodeWatch()
         self._pending: list[Outcome] = []
         self._gathered = Gathered()
         self._lately = Lately()
@@ -181,6 +187,8 @@ class ArmRecorder:
         if outcome.quality is not None:
             self._gathered.vote(_vote(met, _of(place, QUALITY), outcome.at, outcome.quality))
         self._unit(met, place, outcome.at)
+        if met.arm == CANARY and NODE_ERROR in found:
+            self._nodes.note(met, failed=found[NODE_ERROR])
         broken = any(found.get(metric) for metric in BREAKING)
         first = self._lately.first(met, outcome.at)
         slot = self._gathered.sum(rollout_recent.slot_cell(place, outcome.at))

@@ -10,8 +10,8 @@ from apps.core.domain.models import AnswerRecord, SearchResult
 from apps.core.flags.searching import FLAG_OF_LEG
 from apps.core.text import pii
 
-QUALITY, FEEDBACK = "quality", "feedback"
-BREAKING = frozenset({"error", "node_error"})
+QUALITY, FEEDBACK, NODE_ERROR = "quality", "feedback", "node_error"
+BREAKING = frozenset({"error", NODE_ERROR})
 """Metrics that make a request a bad one in the last moments."""
 
 

@@ -7,7 +7,7 @@ not built yet, and it says in which order flags are shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from apps.core.domain.flags import Flag
@@ -28,6 +28,7 @@ RETRIEVAL: tuple[Flag, ...] = (
 )
 CATALOGUE = AGENTS + RETRIEVAL
 PREFIX = "FEATURE_"
+EVERY_FLAG = "*"
 OWN_NAMES: Mapping[str, str] = MappingProxyType(
     {"hybrid_search": "USE_HYBRID_SEARCH", "reranker": "USE_RERANKER"}
 )
@@ -45,12 +46,30 @@ class Environment:
 
     words: flag key to its word; what is absent is `auto`.
     names: flag key to the variable that gave the word.
+    places: flag key to where the variable was read, for messages.
     warnings: one sentence for each flag whose two names differ.
     """
 
     words: Mapping[str, TriState]
     names: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_ENVIRONMENT = Environment({}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class HostWord:
+    """What a host says of flags.
+
+    environment: its words.
+    killed: keys of its KILL file, `*` for all; `kill_place` is where that is, for messages.
+    """
+
+    environment: Environment = NO_ENVIRONMENT
+    killed: frozenset[str] = frozenset()
+    kill_place: str = ""
 
 
 def environment(settings: Settings) -> Environment:

@@ -16,7 +16,6 @@ from apps.core.domain.ports import Clock
 from apps.core.errors import BusinessFailure, StorageDown
 from apps.core.flags import health, looks, rollout_votes, thresholds
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback, Stay, decide
-from apps.core.flags.health import Signs
 from apps.core.flags.looks import Look
 from apps.core.flags.states import State
 from apps.core.storage import rollout_evidence, rollout_moves, rollouts
@@ -47,7 +46,6 @@ class Controller:
         storage: the database that all workers share.
         clock: dates looks and decisions; who leads is a matter of the database's own clock.
         worker_id: unique among workers, at most 80 characters.
-        signs: what this process knows of the flags' nodes.
         leader: the claim to lead; the database's when absent.
     """
 
@@ -57,12 +55,10 @@ class Controller:
         clock: Clock,
         worker_id: str,
         *,
-        signs: Signs | None = None,
         leader: Leader | None = None,
     ) -> None:
         self._storage = storage
         self._clock = clock
-        self._signs = signs
         self._leader = leader or leader_of(storage, worker_id)
         self._limits = thresholds.Thresholds(storage)
         self._leads = False
@@ -125,7 +121,7 @@ class Controller:
             await self._ended(row, now)
             return None
         async with self._storage.reading() as s:
-            look = await looks.read(s, row, now=now, signs=self._signs)
+            look = await looks.read(s, row, now=now)
         action = decide(look.state, look.counters, now=now)
         if isinstance(action, Stay):
             await self._remember(look, now)
@@ -144,7 +140,9 @@ class Controller:
         if not found.killed or not await self._lead():
             return
         async with self._storage.session() as s:
-            await rollout_moves.kill(s, row, cause=Cause(ACTOR, "controller", now, "killed"))
+            await rollout_moves.kill(
+                s, row, cause=Cause(ACTOR, "controller", now, "killed", {"signs": found.as_json()})
+            )
         log.warning("rollout.killed", rollout=row.id, flag=row.flag_key)
 
     async def _remember(self, look: Look, now: float) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from apps.core.flags.evidence import ScoreState
+from apps.core.flags.node_watch import FAILURES
+
+CRASHES = 3
+# Workers of one host that is switched off fall silent together; that is one incident.
+TOGETHER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +93,82 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeReport:
+    """How the node does in one worker: canary requests, and units lost since it last worked."""
+
+    worker: str
+    runs: int
+    failed_units: int
+
+    @property
+    def failing(self) -> bool:
+        """Whether nobody gets it any more, as far as that worker knows."""
+        return self.failed_units >= FAILURES
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What is known without counting.
 
     Attributes:
-        killed: the flag is killed.
-        node_healthy: the health check of the flag's node.
-        crash_loop: workers with the canary die again and again.
+        kills: what kills the flag, in words.
+        nodes: how its node does in each worker that ran it in this attempt.
+        silences: since when workers fell silent in the stage, in seconds, rising.
         trigger: reason of a rollback that somebody asked for; None is nobody.
         vetoes: `host: FEATURE_X=false` for each host whose environment forbids the flag.
     """
 
-    killed: bool = False
-    node_healthy: bool = True
-    crash_loop: bool = False
+    kills: tuple[str, ...] = ()
+    nodes: tuple[NodeReport, ...] = ()
+    silences: tuple[float, ...] = ()
     trigger: str | None = None
     vetoes: tuple[str, ...] = ()
+
+    @property
+    def killed(self) -> bool:
+        """The flag is killed, anywhere."""
+        return bool(self.kills)
+
+    @property
+    def node_healthy(self) -> bool:
+        """Fewer than half of the workers that ran the node say that it fails.
+
+        What fails in one worker of many is that worker's trouble, and the share of lost nodes
+        tells whether it is too much.
+        """
+        failing = sum(each.failing for each in self.nodes)
+        return not failing or 2 * failing < len(self.nodes)
+
+    @property
+    def crash_loop(self) -> bool:
+        """Workers with the canary die again and again."""
+        return incidents(self.silences) >= CRASHES
+
+    def as_json(self) -> dict[str, object]:
+        """Write it as JSON values, for the audit."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> Health:
+        """What `as_json` wrote.
+
+        Raises:
+            KeyError, TypeError: it did not write this.
+        """
+        return cls(
+            tuple(written["kills"]),
+            tuple(NodeReport(**each) for each in written["nodes"]),
+            tuple(written["silences"]),
+            written["trigger"],
+            tuple(written["vetoes"]),
+        )
+
+
+def incidents(silences: Sequence[float]) -> int:
+    """How often workers fell silent; `silences` are ages in seconds, rising."""
+    return sum(
+        1 for at, age in enumerate(silences) if at == 0 or age - silences[at - 1] > TOGETHER_S
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def _read(
         killed=health.killed,
         triggered=health.trigger is not None,
         unhealthy=not health.node_healthy,
-        vetoed=bool(health.vetoes),
+        vetoed=running and bool(health.vetoes) and "env_veto" not in waived,
         crash_loop=health.crash_loop,
         waived_patience="inconclusive" in waived,
     )

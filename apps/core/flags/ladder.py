@@ -77,6 +77,7 @@ class Sources:
     rollout: Rollout | None = None
     environment: TriState = "auto"
     environment_name: str = ""
+    environment_place: str = ""
     killed: str | None = None
     evaluators: Mapping[str, object] = field(default_factory=dict)
 
@@ -131,8 +132,13 @@ def _kill(flag: Sources) -> Step:
 def _veto(flag: Sources) -> Step:
     if flag.environment != "false":
         return Step("ENV_VETO", f"{flag.environment_name} is {flag.environment}")
-    detail = f"{flag.environment_name}=false"
+    detail = _spoken(flag)
     return Step("ENV_VETO", detail, fixed=flag.off("DISABLED", "ENV_VETO"))
+
+
+def _spoken(flag: Sources) -> str:
+    said = f"{flag.environment_name}={flag.environment}"
+    return f"{said} in {flag.environment_place}" if flag.environment_place else said
 
 
 def _state(flag: Sources) -> Step:
@@ -282,8 +288,8 @@ def _environment(flag: Sources) -> Step:
     if flag.environment != "true":
         return Step("ENV", f"{flag.environment_name} is {flag.environment}")
     if not silent:
-        return Step("ENV", f"{flag.environment_name}=true, but SQL speaks")
-    detail = f"{flag.environment_name}=true"
+        return Step("ENV", f"{_spoken(flag)}, but SQL speaks")
+    detail = _spoken(flag)
     on = flag.decision(flag.switched(to=True), "STATIC", "ENV")
     return Step("ENV", detail, fixed=on)
 

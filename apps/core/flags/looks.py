@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from apps.core.flags import health, rollout_votes
 from apps.core.flags.counters import Arms, Counters, Recent, StageCounters, Tally
-from apps.core.flags.health import Signs
 from apps.core.flags.metric import Kind
 from apps.core.flags.policy import Policy
 from apps.core.flags.rollout import CANARY, CONTROL
@@ -52,11 +51,12 @@ class Look:
     news: bool
 
     def provenance(self) -> dict[str, object]:
-        """What finds the votes of this look again, for whoever checks its evidence."""
-        return {"last_vote_id": self.fold.last_id, "stage_idxs": list(self.stages)}
+        """For whoever checks the evidence: what finds the votes of this look, and the signs."""
+        found = {"last_vote_id": self.fold.last_id, "stage_idxs": list(self.stages)}
+        return {**found, "signs": self.counters.health.as_json()}
 
 
-async def read(s: Session, row: Row, *, now: float, signs: Signs | None = None) -> Look:
+async def read(s: Session, row: Row, *, now: float) -> Look:
     """Look at a rollout; call it in `storage.reading()`, which sees one state."""
     policy, key = policy_of(row), (row.id, attempt_of(row))
     kept = rollout_votes.fold_of(await rollout_evidence.latest(s, *key), policy)
@@ -71,7 +71,7 @@ async def read(s: Session, row: Row, *, now: float, signs: Signs | None = None) 
             for stage in order
         ),
         await _recent(s, row, policy, now=now),
-        await health.read(s, row, now=now, signs=signs),
+        await health.read(s, row, now=now),
         fold.score_states(),
         fold.look + 1,
     )

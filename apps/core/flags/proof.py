@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from apps.core.flags import evidence as e
-from apps.core.flags.counters import Counters
+from apps.core.flags.counters import Counters, Health
 from apps.core.flags.evidence import ScoreState
 from apps.core.flags.metric import Form, Kind, Metric, Role
 from apps.core.flags.policy import Policy
@@ -196,18 +196,21 @@ def verify_evidence(
 ) -> bool:
     """Whether the results follow from the counts, each E within 1e-9 of its size.
 
+    A decision of the controller also names the signs that it saw, and its rule must follow.
+
     Args:
         written: what `Proof.as_json` made, perhaps read back from an audit row.
         scores: the log of each score metric in the order of its ids; given, the wealth that was
             written is recomputed too.
     """
     try:
-        claimed = dict(written)
+        claimed: dict[str, Any] = dict(written)
         again = _read(claimed).as_json()
+        followed = "signs" not in claimed or _follows(claimed["row"], Health.of(claimed["signs"]))
         replayed = all(_replays(claimed, name, log) for name, log in (scores or {}).items())
     except (KeyError, TypeError, ValueError, ArithmeticError):
         return False
-    return replayed and _same(claimed, again)
+    return replayed and followed and _same(claimed, again)
 
 
 def _read(written: dict[str, Any]) -> Proof:
@@ -223,6 +226,18 @@ def _read(written: dict[str, Any]) -> Proof:
     units = tuple((int(pair[0]), int(pair[1])) for pair in written["units"])
     shares = tuple(map(float, written["shares"]))
     return _combined(tuple(metrics), tuple(weights), shares, units, float(written["threshold"]))
+
+
+def _follows(row: str, signs: Health) -> bool:
+    """Whether the rule is the one that these signs lead to, or none of theirs."""
+    urgent = {
+        "killed": signs.killed,
+        "triggered": signs.trigger is not None,
+        "unhealthy": not signs.node_healthy,
+    }
+    first = next((name for name, holds in urgent.items() if holds), None)
+    others = {"vetoed": bool(signs.vetoes), "crash_loop": signs.crash_loop}
+    return row == first if first or row in urgent else others.get(row, True)
 
 
 def _replays(written: dict[str, Any], name: str, log: ScoreLog) -> bool:

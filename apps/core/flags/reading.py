@@ -15,17 +15,17 @@ from apps.core.domain.flags import Flag
 from apps.core.domain.ports import Clock
 from apps.core.errors import NotFound
 from apps.core.flags import transfer
-from apps.core.flags.catalogue import CATALOGUE, Environment
-from apps.core.flags.snapshot import Snapshot
+from apps.core.flags.catalogue import CATALOGUE, HostWord
+from apps.core.flags.signs import as_workers_say
+from apps.core.flags.snapshot import FlagWorld, Snapshot
 from apps.core.flags.stored import world_of
 from apps.core.flags.views import FlagView, Seen, views
+from apps.core.flags.worlds import compiled
 from apps.core.storage import flag_acks, flag_audit
 from apps.core.storage import flags as stored_flags
 from apps.core.storage.engine import Session, Storage
 from apps.core.storage.flag_audit import AuditFilter, AuditRow, Verdict
 from apps.core.storage.flags import FlagTable
-
-NO_ENVIRONMENT = Environment({}, {})
 
 
 class Serving(Protocol):
@@ -56,7 +56,7 @@ class FlagReader:
         clock: Clock,
         *,
         flags: Sequence[Flag] = CATALOGUE,
-        environment: Environment = NO_ENVIRONMENT,
+        said: HostWord | None = None,
     ) -> None:
         """Work on a database.
 
@@ -65,13 +65,13 @@ class FlagReader:
             store: of this process, if it serves.
             clock: for the audit.
             flags: that the code declares; a store's own count instead.
-            environment: of this process; a store's own counts instead.
+            said: by the files and the environment of this process; a store's own counts instead.
         """
         self.storage = storage
         self.clock = clock
         self.store = store
         self._flags = flags
-        self._environment = environment
+        self._said = said or HostWord()
 
     async def all(self) -> tuple[int, list[FlagView]]:
         """The version of all flags, and every flag."""
@@ -92,12 +92,11 @@ class FlagReader:
         return view
 
     async def snapshot(self) -> Snapshot:
-        """What this process answers with; without a store, what SQL says now."""
+        """What this process answers with; without a store, what the workers of its host decide."""
         if self.store is not None:
             return self.store.snapshot
         async with self.storage.reading() as s:
-            table = await stored_flags.load_flags(s)
-        return Snapshot(world_of(table, flags=self._flags, environment=self._environment))
+            return (await self.seen(s, await stored_flags.load_flags(s))).snapshot
 
     async def exported(self) -> bytes:
         """Every definition as a flagd document; the same flags give the same bytes."""
@@ -124,10 +123,11 @@ class FlagReader:
 
     async def seen(self, s: Session, table: FlagTable) -> Seen:
         """What a judgement about flags is made of, inside a unit of work."""
-        environment, host = self._environment, socket.gethostname()
-        if self.store is not None:
-            world, host = self.store.snapshot.world, self.store.host
-            environment = Environment(world.environment, world.names)
         today = datetime.fromtimestamp(self.clock.now(), UTC).date()
         acks = await flag_acks.live(s)
-        return Seen(table, self.declared, environment, acks, today, host)
+        if self.store is not None:
+            return Seen(table, self.store.snapshot, acks, today, self.store.host)
+        host = socket.gethostname()
+        said = as_workers_say(self._said, host, acks)
+        snapshot = compiled(world_of(table, flags=self._flags, said=said), FlagWorld())
+        return Seen(table, snapshot, acks, today, host)

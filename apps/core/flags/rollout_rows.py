@@ -25,6 +25,7 @@ class Notes:
 
     Fields:
         stage_started_at: of the stage that they are about.
+        trigger: why somebody asked for a rollback that the controller has not done yet.
         others: as in `states.Rollout`.
     """
 
@@ -33,6 +34,7 @@ class Notes:
     resumed_at: float | None = None
     resumed_requests: int = 0
     waived: tuple[str, ...] = ()
+    trigger: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Write them for `rollout_moves`."""
@@ -42,6 +44,7 @@ class Notes:
             "resumed_at": self.resumed_at,
             "resumed_requests": self.resumed_requests,
             "waived": list(self.waived),
+            "trigger": self.trigger,
         }
 
 
@@ -57,6 +60,7 @@ def notes_of(row: Row) -> Notes:
         written["resumed_at"],
         int(written["resumed_requests"]),
         tuple(written["waived"]),
+        written.get("trigger"),
     )
 
 

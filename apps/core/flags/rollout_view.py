@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from apps.core.flags.counters import Counters, Tally
@@ -57,6 +58,9 @@ def details(look: Look, *, now: float) -> Json:
         "blockers": list(found.blockers) if look.state.state in SERVING else [],
         "advice": None if found.advice is None else found.advice.name.lower(),
         "vetoes": list(look.counters.health.vetoes),
+        "kills": list(look.counters.health.kills),
+        "nodes": [{**asdict(node), "failing": node.failing} for node in look.counters.health.nodes],
+        "trigger": look.counters.health.trigger,
         "next_action": _next(look, action),
         "last_human_action": _plain(look.row.last_human_action),
         "at": now,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import orjson
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import Blocked, BusinessFailure, NotFound, Unprocessable, VersionConflict
-from apps.core.flags import forecast, looks, rollout_view, vetoes
+from apps.core.flags import forecast, health, looks, rollout_view, vetoes
 from apps.core.flags.decision import assess
 from apps.core.flags.definition import SALT
 from apps.core.flags.forecast import Forecast
@@ -164,12 +164,11 @@ class RolloutAdmin:
         async def change(s: Session, row: Rollout) -> Rollout | None:
             look, before = await looks.read(s, row, now=cause.at), notes_of(row)
             waived = {*before.waived, *({row.hold_reason} if row.hold_reason else set())}
-            notes = Notes(
-                before.stage_started_at,
-                before.forced,
-                cause.at,
-                look.counters.stages[-1].requests,
-                tuple(sorted(waived)),
+            notes = replace(
+                before,
+                resumed_at=cause.at,
+                resumed_requests=look.counters.stages[-1].requests,
+                waived=tuple(sorted(waived)),
             )
             return await rollout_moves.resume(s, row, cause=cause, notes=notes.as_json())
 
@@ -207,6 +206,28 @@ class RolloutAdmin:
         async with self._storage.reading() as s:
             version = (await flag_versions.read(s)).version
         return told, await self._waiting(version)
+
+    async def trigger(self, name: str, *, cause: Cause) -> Json:
+        """Ask for a rollback that whoever leads does at the next look, with the evidence so far.
+
+        Args:
+            name: of the rollout, or of its flag, which is what an alarm knows.
+            cause: who and why.
+
+        Raises:
+            NotFound: there is no such rollout, or the flag has none under way.
+            BusinessFailure: it is neither running nor held.
+        """
+
+        async def change(s: Session, row: Rollout) -> Rollout | None:
+            notes = replace(notes_of(row), trigger=cause.reason or "triggered")
+            asked = replace(cause, evidence={"trigger": notes.trigger})
+            return await rollout_moves.trigger(s, row, cause=asked, notes=notes.as_json())
+
+        async with self._storage.reading() as s:
+            under_way = await rollouts.active(s, name)
+        own = under_way is not None and under_way.kind == "rollout"
+        return await self._changed(under_way.id if under_way and own else name, change)
 
     async def _changed(self, rollout_id: str, change: Change) -> Json:
         async with self._storage.session() as s:
@@ -252,10 +273,12 @@ async def refuse_if_off(s: Session, flag_key: str) -> None:
     """Refuse to begin what could not be seen.
 
     Raises:
-        BusinessFailure: the flag is killed.
+        BusinessFailure: the flag is killed, in the database or by the KILL file of a host.
         EnvironmentVeto: the environment of a host forbids it.
     """
-    stored, head = await flags.find(s, flag_key), await flag_versions.read(s)
-    if head.kill_all or (stored is not None and stored.killed):
-        raise BusinessFailure(f"The flag {flag_key!r} is killed; end that first.")
-    vetoes.refuse(flag_key, vetoes.hosts_against(flag_key, await flag_acks.live(s)))
+    live = await flag_acks.live(s)
+    killed = await health.kills(s, flag_key, live)
+    if killed:
+        places = "; ".join(killed)
+        raise BusinessFailure(f"The flag {flag_key!r} is killed; end that first: {places}.")
+    vetoes.refuse(flag_key, vetoes.hosts_against(flag_key, live))

@@ -97,7 +97,7 @@ def judge(reading: Reading, policy: Policy) -> NDArray[np.int64]:
         Row.KILLED: serving & np.asarray(reading.killed),
         Row.TRIGGERED: serving & np.asarray(reading.triggered),
         Row.UNHEALTHY: serving & np.asarray(reading.unhealthy),
-        Row.VETOED: climbing & np.asarray(reading.vetoed),
+        Row.VETOED: serving & np.asarray(reading.vetoed),
         Row.CRASH_LOOP: serving & np.asarray(reading.crash_loop),
         Row.BREAKER: serving & (broken(reading, policy) | np.asarray(reading.fatal)),
         Row.SRM: climbing & skewed,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from apps.core.domain.flags import Flag, FlagDecision
 from apps.core.errors import NotFound
+from apps.core.flags.catalogue import EVERY_FLAG, Environment, HostWord
 from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import SALT, FlagDefinition
 from apps.core.flags.evaluation import Evaluation, Explanation, Opinion
@@ -20,8 +21,6 @@ from apps.core.flags.prerequisites import prerequisites_first
 from apps.core.flags.rollout import Rollout, by_hand
 from apps.core.flags.shape import LISTS
 from apps.core.settings import TriState
-
-EVERY_FLAG = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,9 @@ class FlagWorld:
     rollouts: by flag key, those that serve.
     environment: flag key to the word of its variable, as `Settings.features`.
     names: flag key to the name of its variable, for messages; `FEATURE_…` by default.
+    places: flag key to where its variable was read, for messages.
     kill_all: the global switch; `local_kill`: keys of the local file, `*` for all.
+    kill_place: where that file is, for messages.
     """
 
     version: int = 0
@@ -73,6 +74,26 @@ class FlagWorld:
     names: Mapping[str, str] = field(default_factory=dict)
     kill_all: bool = False
     local_kill: frozenset[str] = frozenset()
+    places: Mapping[str, str] = field(default_factory=dict)
+    kill_place: str = ""
+
+    @property
+    def said(self) -> HostWord:
+        """What the host says."""
+        words = Environment(self.environment, self.names, places=self.places)
+        return HostWord(words, self.local_kill, self.kill_place)
+
+    def under(self, said: HostWord) -> FlagWorld:
+        """The same on a host that says something else."""
+        words = said.environment
+        return replace(
+            self,
+            environment=words.words,
+            names=words.names,
+            places=words.places,
+            local_kill=said.killed,
+            kill_place=said.kill_place,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +234,7 @@ def _source(world: FlagWorld, key: str, flag: Flag | None, entry: FlagEntry | No
         rollout=world.rollouts.get(key) or by_hand(key, percent),
         environment=world.environment.get(key, "auto"),
         environment_name=world.names.get(key, f"FEATURE_{key.upper()}"),
+        environment_place=world.places.get(key, ""),
         killed=_killed_by(world, stored),
         evaluators=world.evaluators,
     )
@@ -220,11 +242,12 @@ def _source(world: FlagWorld, key: str, flag: Flag | None, entry: FlagEntry | No
 
 def _killed_by(world: FlagWorld, entry: FlagEntry) -> str | None:
     if world.kill_all:
-        return "kill_all"
+        return "all flags are killed in the database"
     if entry.killed:
-        return "the flag is killed"
-    local = world.local_kill
-    return "the local kill file" if entry.key in local or EVERY_FLAG in local else None
+        return "the flag is killed in the database"
+    if not {entry.key, EVERY_FLAG} & world.local_kill:
+        return None
+    return f"the file {world.kill_place or 'KILL'}"
 
 
 def _plans(sources: Mapping[str, Sources]) -> tuple[_Plan, ...]:

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -22,11 +22,13 @@ from apps.core.errors import PrerequisiteCycle, StorageDown, SystemFailure
 from apps.core.flags.catalogue import CATALOGUE
 from apps.core.flags.context import FlagContext, context_of
 from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.node_watch import NodeWatch
+from apps.core.flags.signs import report
 from apps.core.flags.snapshot import FlagWorld, Snapshot
 from apps.core.flags.sources import FlagFiles
 from apps.core.flags.tally import EvaluationTally
 from apps.core.flags.upkeep import Upkeep
-from apps.core.flags.worlds import changed_keys, kills_only
+from apps.core.flags.worlds import changed_keys, compiled
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class FlagStore:
         snapshot: the newest one; it never goes back to an older version.
         stale: the database has not confirmed the version for 5 s.
         host, worker_id: how acknowledgements name this process.
+        nodes: how the nodes of flags do in this process; whoever ends requests tells it.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock, flags: Sequence[Flag] = ()) -> None:
@@ -73,6 +76,7 @@ class FlagStore:
         self.bell: Bell | None = None
         self.attached = asyncio.Event()
         self.changed = asyncio.Event()
+        self.nodes = NodeWatch(self.changed.set)
         self._clock = clock
         self._listeners: list[Told] = []
         self._stale_listeners: list[Callable[[str], None]] = []
@@ -107,7 +111,7 @@ class FlagStore:
         declared = {flag.key: flag for flag in (*self.snapshot.world.flags, *flags)}
         world = replace(self.snapshot.world, flags=tuple(declared.values()))
         try:
-            self._swap(Snapshot(self._with_files(world)))
+            self._swap(Snapshot(world.under(self.files.said)))
         except PrerequisiteCycle as error:
             raise SystemFailure(error.detail) from error
 
@@ -216,6 +220,10 @@ class FlagStore:
         words = self.snapshot.world.environment
         return tuple(sorted(key for key, word in words.items() if word == "false"))
 
+    def report(self) -> dict[str, Any]:
+        """What only this worker can see, for SQL."""
+        return report(self.snapshot.world.said, self.nodes.signs())
+
     @property
     def age_s(self) -> float:
         """Since the database last confirmed the version; 0 while there is no database."""
@@ -227,7 +235,7 @@ class FlagStore:
 
     def take_files(self) -> None:
         """Count what the files were last seen to say."""
-        self._put(self._with_files(self.snapshot.world))
+        self._put(self.snapshot.world.under(self.files.said))
 
     async def load(self) -> None:
         """Read SQL; a version that is older than ours is ignored.
@@ -243,13 +251,11 @@ class FlagStore:
         table = await self.truth.load()
         self.confirm()
         if table.version >= self.snapshot.version:
-            files = self.files
             self._put(
                 world_of(
                     table,
                     flags=self.snapshot.world.flags,
-                    environment=files.environment,
-                    local_kill=files.killed,
+                    said=self.files.said,
                 )
             )
         self._applied = max(self._applied, moved_to)
@@ -261,20 +267,10 @@ class FlagStore:
             self._rests_until_s = self._clock.monotonic() + REST_S
             log.warning("flags.not_loaded", error=repr(error), version=self.snapshot.version)
 
-    def _with_files(self, world: FlagWorld) -> FlagWorld:
-        said = self.files.environment
-        return replace(
-            world, environment=said.words, names=said.names, local_kill=self.files.killed
-        )
-
     def _put(self, world: FlagWorld) -> None:
         if world == self.snapshot.world:
             return
-        try:
-            snapshot = Snapshot(world)
-        except PrerequisiteCycle as error:
-            log.error("flags.not_usable", error=error.detail, version=world.version)
-            snapshot = Snapshot(kills_only(world, self.snapshot.world))
+        snapshot = compiled(world, self.snapshot.world)
         log.info("flags.changed", version=world.version)
         self._swap(snapshot)
 

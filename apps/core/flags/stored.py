@@ -9,7 +9,7 @@ import structlog
 
 from apps.core.domain.flags import Flag
 from apps.core.errors import BadDefinition
-from apps.core.flags.catalogue import Environment
+from apps.core.flags.catalogue import HostWord
 from apps.core.flags.definition import FlagDefinition, parse_flag
 from apps.core.flags.hashing import HASH_VERSIONS, HashVersion
 from apps.core.flags.rollout import Rollout
@@ -94,19 +94,16 @@ def world_of(
     table: FlagTable,
     *,
     flags: Sequence[Flag],
-    environment: Environment,
-    local_kill: frozenset[str] = frozenset(),
+    said: HostWord,
 ) -> FlagWorld:
     """Everything that a snapshot is compiled from."""
     evaluators = evaluators_of(table)
-    return FlagWorld(
+    world = FlagWorld(
         version=table.version,
         flags=tuple(flags),
         entries=tuple(entry_of(row, evaluators) for row in table.flags),
         rollouts={row.flag_key: served(row) for row in table.rollouts},
         evaluators=evaluators,
-        environment=environment.words,
-        names=environment.names,
         kill_all=table.kill_all,
-        local_kill=local_kill,
     )
+    return world.under(said)

@@ -12,6 +12,7 @@ from apps.core.storage import flag_acks, flag_files, flag_versions
 from apps.core.storage.changes import Watch
 from apps.core.storage.engine import Session, Storage
 from apps.core.storage.flag_acks import Ack
+from apps.core.storage.flag_audit import Facts
 from apps.core.storage.flag_files import HostFile
 from apps.core.storage.flags import FlagTable, load_flags
 
@@ -40,11 +41,11 @@ class Truth:
             return (await flag_versions.read(s)).version
 
     async def acknowledge(
-        self, worker_id: str, host: str, *, version: int, vetoes: tuple[str, ...]
+        self, worker: str, host: str, *, version: int, vetoes: tuple[str, ...], report: Facts
     ) -> None:
-        """Say which version a worker answers with, and which flags its environment forbids."""
+        """Say which version a worker answers with, and what only it can see."""
         async with self._writing() as s:
-            await flag_acks.put(s, Ack(worker_id, host, version, vetoes))
+            await flag_acks.put(s, Ack(worker, host, version, vetoes, report))
 
     async def forget(self, worker_id: str) -> None:
         """Take the worker out of the list."""

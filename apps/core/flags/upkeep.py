@@ -87,9 +87,11 @@ class Upkeep:
         await store.fresh()
 
     async def confirm(self) -> None:
-        """Ask the database itself, in case nobody told; tell how old the answer is."""
+        """Ask files and database themselves, in case nothing told; tell how old the answer is."""
         store = self._store
         store.tally.flush()
+        if store.files.compare(store.known):
+            store.take_files()
         if store.truth is None:
             return
         try:
@@ -111,7 +113,11 @@ class Upkeep:
             await store.bell.ring(store.snapshot.version)
         try:
             await store.truth.acknowledge(
-                store.worker_id, store.host, version=store.snapshot.version, vetoes=store.vetoes
+                store.worker_id,
+                store.host,
+                version=store.snapshot.version,
+                vetoes=store.vetoes,
+                report=store.report(),
             )
         except StorageDown as error:
             log.debug("flags.not_acknowledged", error=error.detail)

@@ -8,8 +8,11 @@ from datetime import date
 from typing import Any
 
 from apps.core.domain.flags import Flag
-from apps.core.flags.catalogue import Environment
+from apps.core.flags.catalogue import EVERY_FLAG
+from apps.core.flags.context import FlagContext
 from apps.core.flags.shape import items
+from apps.core.flags.signs import LocalKill, kills_of
+from apps.core.flags.snapshot import Snapshot
 from apps.core.flags.vetoes import hosts_against, variable_of
 from apps.core.settings import TriState
 from apps.core.storage.flag_acks import Ack
@@ -23,10 +26,14 @@ class FlagView:
 
     state: of the definition; ENABLED without one.
     percent: a share set by hand, 0-100.
+    killed: in the database or by a file of the asked host; `killed_by` did it in the database.
+    kill_files: of any host, that name the flag.
     environment: the word of the asked process; `variable` gives it.
     vetoed_by: hosts that report a veto.
     stale: its expiry date is over.
     version: of its row, 0 when SQL knows nothing of it.
+    decided_by: the layer that decides for a caller of whom nothing is known, and `because` its
+        detail; None for a flag that the asked process does not know yet.
     """
 
     key: str
@@ -36,6 +43,7 @@ class FlagView:
     percent: float | None
     killed: bool
     killed_by: str | None
+    kill_files: tuple[LocalKill, ...]
     environment: TriState
     variable: str
     vetoed_by: tuple[str, ...]
@@ -48,31 +56,47 @@ class FlagView:
     prerequisites: tuple[str, ...]
     version: int
     definition: Mapping[str, Any] | None
+    decided_by: str | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What views are made of; `host` is where `environment` holds, None when it must not count."""
+    """What views are made of; `snapshot` is what `host` decides by."""
 
     table: FlagTable
-    flags: Sequence[Flag]
-    environment: Environment
+    snapshot: Snapshot
     acks: Sequence[Ack]
     today: date
-    host: str | None = None
+    host: str
 
     def against(self, key: str) -> tuple[str, ...]:
         """Hosts that forbid a flag."""
         hosts = set(hosts_against(key, self.acks))
-        if self.host is not None and self.environment.words.get(key) == "false":
+        if self.snapshot.world.environment.get(key) == "false":
             hosts.add(self.host)
         return tuple(sorted(hosts))
+
+    def kill_files(self, key: str) -> tuple[LocalKill, ...]:
+        """KILL files that name a flag; that of this host as it is now."""
+        said = self.snapshot.world.said
+        others = (ack for ack in self.acks if ack.host != self.host)
+        own = LocalKill(self.host, said.kill_place) if {key, EVERY_FLAG} & said.killed else None
+        return (*([own] if own else ()), *kills_of(key, others))
+
+    def decided(self, key: str) -> tuple[str | None, str]:
+        """The layer that decides for nobody in particular, and its detail."""
+        if key not in self.snapshot.keys:
+            return None, ""
+        found = self.snapshot.explain(key, FlagContext())
+        layer = found.decision.layer
+        return layer, next((step.detail for step in found.ladder if step.layer == layer), "")
 
 
 def views(seen: Seen) -> Iterator[FlagView]:
     """All flags: those of the code in their order, then those of SQL by key."""
     rows = {row.key: row for row in seen.table.flags}
-    declared = {flag.key: flag for flag in seen.flags}
+    declared = {flag.key: flag for flag in seen.snapshot.world.flags}
     going = {each.flag_key: each for each in seen.table.rollouts}
     for key in dict.fromkeys((*declared, *rows)):
         row = rows.get(key) or StoredFlag(key, FlagWish(), False, None, NO_VERSION)
@@ -83,6 +107,9 @@ def _view(seen: Seen, row: StoredFlag, *, flag: Flag | None, rollout: Rollout | 
     wish, raw = row.wish, row.wish.definition or {}
     metadata = metadata_of(raw)
     expires_at = metadata.get("expiresAt")
+    world, kill_files = seen.snapshot.world, seen.kill_files(row.key)
+    here = any(each.host == seen.host for each in kill_files)
+    decided_by, because = seen.decided(row.key)
     required = (*(flag.requires if flag else ()), *items(metadata.get("prerequisites")))
     return FlagView(
         key=row.key,
@@ -90,10 +117,11 @@ def _view(seen: Seen, row: StoredFlag, *, flag: Flag | None, rollout: Rollout | 
         state=str(raw.get("state", "ENABLED")),
         default_variant=wish.default_variant,
         percent=metadata.get("percent"),
-        killed=row.killed or seen.table.kill_all,
+        killed=row.killed or seen.table.kill_all or here,
         killed_by=row.killed_by,
-        environment=seen.environment.words.get(row.key, "auto"),
-        variable=variable_of(row.key, seen.environment.names),
+        kill_files=kill_files,
+        environment=world.environment.get(row.key, "auto"),
+        variable=variable_of(row.key, world.names),
         vetoed_by=seen.against(row.key),
         rollout=rollout,
         hash_version=wish.hash_version,
@@ -104,6 +132,8 @@ def _view(seen: Seen, row: StoredFlag, *, flag: Flag | None, rollout: Rollout | 
         prerequisites=tuple(dict.fromkeys(required)),
         version=row.version,
         definition=wish.definition,
+        decided_by=decided_by,
+        because=because,
     )
 
 

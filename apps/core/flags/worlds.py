@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apps.core.flags.snapshot import FlagEntry, FlagWorld
+import structlog
+
+from apps.core.errors import PrerequisiteCycle
+from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
+
+log = structlog.get_logger(__name__)
 
 
 def changed_keys(before: FlagWorld, after: FlagWorld) -> frozenset[str]:
     """Keys of the flags that are not decided from the same facts."""
     old, new = _facts(before), _facts(after)
     return frozenset(key for key in {*old, *new} if old.get(key) != new.get(key))
+
+
+def compiled(world: FlagWorld, good: FlagWorld) -> Snapshot:
+    """The snapshot of a world; of the last good one, with the kills of this, if it has none."""
+    try:
+        return Snapshot(world)
+    except PrerequisiteCycle as error:
+        log.error("flags.not_usable", error=error.detail, version=world.version)
+        return Snapshot(kills_only(world, good))
 
 
 def kills_only(world: FlagWorld, good: FlagWorld) -> FlagWorld:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from sqlalchemy import RowMapping, delete, select
 
@@ -15,12 +17,16 @@ SILENT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A worker says which version it answers with, and what its environment vetoes."""
+    """A worker says which version it answers with, and what its environment vetoes.
+
+    report: what else only it can see, as `flags/signs.py` writes it.
+    """
 
     worker_id: str
     host: str
     version: int
     env_vetoes: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def put(s: Session, ack: Ack) -> None:
@@ -30,6 +36,7 @@ async def put(s: Session, ack: Ack) -> None:
         "host": ack.host,
         "version": ack.version,
         "env_vetoes": list(ack.env_vetoes),
+        "report": dict(ack.report),
         "at": database_now(s),
     }
     statement = insert(s, flag_worker_ack).values(row)
@@ -75,5 +82,6 @@ async def forget_silent(s: Session, *, silent_s: float) -> int:
 
 
 def _ack(row: RowMapping) -> Ack:
-    values = {field.name: row[field.name] for field in fields(Ack)}
-    return Ack(**{**values, "env_vetoes": tuple(values["env_vetoes"])})
+    values = {each.name: row[each.name] for each in fields(Ack)}
+    vetoes, report = tuple(values["env_vetoes"]), values["report"] or {}
+    return Ack(**{**values, "env_vetoes": vetoes, "report": report})

@@ -171,6 +171,7 @@ flag_worker_ack = Table(
     Column("host", String(200), nullable=False),
     Column("version", Integer, nullable=False),
     Column("env_vetoes", JSON, nullable=False),
+    Column("report", OPTIONAL_JSON),  # see `flags/signs.py`; null from an older release
     Column("at", Float, nullable=False),  # by the database's clock
 )
 

@@ -49,7 +49,7 @@ async def start(
     if other is not None and other.id != seen.id:
         raise BusinessFailure(f"Rollout {other.id!r} of {seen.flag_key!r} is under way.")
     values = {**_stage(seen, 0, cause), "started_at": cause.at, "salt": salt or seen.salt}
-    moved = await _set(s, seen, values, cause)
+    moved = await _set(s, seen, values, cause, notes={})
     if moved is None:
         return None
     since = cause.at - ALPHA_WINDOW_S
@@ -164,6 +164,17 @@ async def supersede(s: Session, seen: Rollout, *, cause: Cause) -> bool:
     return await _set(s, seen, {"state": seen.state}, cause, action=rollouts.SUPERSEDED) is not None
 
 
+async def trigger(s: Session, seen: Rollout, *, cause: Cause, notes: Facts) -> Rollout | None:
+    """Ask the controller for a rollback at its next look; None when somebody else was first.
+
+    Raises:
+        BusinessFailure: it is neither running nor held, or the automatic actor asks.
+    """
+    _people_only(cause, "triggers a rollback")
+    _check(seen, ACTIVE, "be triggered")
+    return await _move(s, seen, {}, cause, notes=notes, action=rollouts.TRIGGERED)
+
+
 async def freeze_tau(s: Session, seen: Rollout, tau: Facts, *, now: float) -> Rollout | None:
     """Store the limits of the present stage; nothing but how events are judged changes.
 
@@ -185,9 +196,10 @@ async def _move(
     *,
     epoch_ends: EpochState | None = None,
     notes: Facts | None = None,
+    action: str | None = None,
 ) -> Rollout | None:
     await flag_versions.lock(s)
-    moved = await _set(s, seen, values, cause, notes=notes)
+    moved = await _set(s, seen, values, cause, notes=notes, action=action)
     if moved is None:
         return None
     if epoch_ends is not None:

@@ -28,6 +28,8 @@ AUDITED = (
 LISTS = ("bucket_by", "stages")
 # In `last_human_action`: a person has decided anew after the end, so the rollout serves no more.
 SUPERSEDED = "SUPERSEDED"
+# Likewise: a person, or an alarm, has asked for a rollback that the controller is to do.
+TRIGGERED = "TRIGGERED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.core.flags.counters import Arms, Counters, Health, Recent, StageCounters, Tally
+from apps.core.flags.counters import (
+    Arms,
+    Counters,
+    Health,
+    NodeReport,
+    Recent,
+    StageCounters,
+    Tally,
+)
 from apps.core.flags.decision import (
     STATE_AFTER,
     Action,
@@ -24,12 +32,14 @@ from apps.core.flags.decision import (
 )
 from apps.core.flags.evidence import ScoreState
 from apps.core.flags.metric import Kind, Metric, Role
+from apps.core.flags.node_watch import FAILURES
 from apps.core.flags.policy import DAY_S, Policy
 from apps.core.flags.rules import Row
 from apps.core.flags.states import Actor, Rollout, State, allowed, step_allowed
 
 NOW = 100_000.0
 HEALTHY = Health()
+SICK = (NodeReport("w1", 9, FAILURES),)
 POLICY = Policy(
     metrics=(
         Metric("error"),
@@ -130,8 +140,8 @@ def test_a_score_in_doubt_blocks_before_it_convicts() -> None:
 
 ROLLBACKS = {
     "trigger": seen(health=Health(trigger="runbook 7")),
-    "unhealthy": seen(health=Health(node_healthy=False)),
-    "crash_loop": seen(health=Health(crash_loop=True)),
+    "unhealthy": seen(health=Health(nodes=SICK)),
+    "crash_loop": seen(health=Health(silences=(20.0, 60.0, 100.0))),
     "breaker": seen(
         recent=replace(
             RECENT, canary_requests=20, canary_bad=10, canary_units=4, canary_bad_units=2
@@ -237,7 +247,7 @@ def test_requests_do_not_run_out_during_a_soak() -> None:
 
 def test_a_killed_flag_ends_the_rollout() -> None:
     """Before every other row."""
-    health = Health(killed=True, node_healthy=False, vetoes=("a",))
+    health = Health(kills=("the flag",), nodes=SICK, vetoes=("a",))
     assert isinstance(decided(RUNNING, seen(BAD, health=health)), Kill)
 
 
@@ -246,7 +256,7 @@ def test_a_killed_flag_ends_the_rollout() -> None:
 )
 def test_what_serves_nobody_is_left_alone(state: State) -> None:
     """Even without any stage to count."""
-    action = decided(Rollout(POLICY, state), Counters((), health=Health(killed=True)))
+    action = decided(Rollout(POLICY, state), Counters((), health=Health(kills=("the flag",))))
     assert isinstance(action, Stay)
     assert action.reason == state
 
@@ -307,7 +317,8 @@ recents = st.builds(
     st.integers(0, 100), moments, moments,
 )  # fmt: skip
 healths = st.builds(
-    Health, st.booleans(), st.booleans(), st.booleans(), st.none() | st.just("x"),
+    Health, st.just(()) | st.just(("the flag",)), st.just(()) | st.just(SICK),
+    st.just(()) | st.just((20.0, 60.0, 100.0)), st.none() | st.just("x"),
     st.just(()) | st.just(("a",)),
 )  # fmt: skip
 rollouts = st.builds(
