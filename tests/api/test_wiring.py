@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from openfeature import api as openfeature
+from openfeature.event import EventDetails, ProviderEvent
 
 from apps.api import wiring
 from apps.api.caches import Caches, SharedSearch
@@ -19,6 +21,8 @@ from apps.api.usage import UsageCounter
 from apps.core.cache import Cache, Limits
 from apps.core.domain.models import AnswerRequest, SearchQuery
 from apps.core.errors import BusinessFailure, IndexNotReady, NotFound, StorageDown
+from apps.core.flags.admin import FlagAdmin, Wish
+from apps.core.flags.edits import Edit
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.settings import Settings
@@ -171,6 +175,42 @@ async def test_a_clear_reaches_every_worker_on_its_next_search(
     assert remembering.forgotten == 1
     await clearing.close()
     await other.close()
+
+
+async def test_extensions_get_the_flags_of_the_service(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """`DTRAG_OPENFEATURE`: the SDK's own client sees a change and its event, until the end."""
+    changed: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def told(details: EventDetails) -> None:
+        for key in details.flags_changed or ():
+            loop.call_soon_threadsafe(changed.put_nowait, key)
+
+    client = openfeature.get_client()
+    settings = make_settings(DTRAG_OPENFEATURE=True, DTRAG_EMBEDDER="none")
+    async with wiring.services(settings) as services:
+        storage = (await services.stores.get()).storage
+        assert client.get_boolean_details("debate_mode", True).reason == "DEFAULT"
+        openfeature.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, told)
+        admin = FlagAdmin(storage, None, services.clock)
+        await admin.edit("debate_mode", Edit(on=True), wish=Wish("cli:me", "cli"))
+        async with asyncio.timeout(20):
+            while await changed.get() != "debate_mode":
+                pass
+        assert client.get_boolean_value("debate_mode", False)
+    assert client.get_boolean_details("debate_mode", True).value is True
+    assert client.provider.get_metadata().name == "No-op Provider"
+
+
+async def test_without_the_wish_no_provider_is_registered(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """Extensions of a service that does not offer flags get their own defaults."""
+    async with wiring.services(make_settings(DTRAG_EMBEDDER="none")) as services:
+        await services.stores.get()
+        assert openfeature.get_client().provider.get_metadata().name == "No-op Provider"
 
 
 @pytest.fixture

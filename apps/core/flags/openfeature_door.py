@@ -14,6 +14,9 @@ from apps.core.flags.store import FlagStore
 def register(store: FlagStore, clock: Clock) -> Callable[[], None]:
     """Make the store the default provider of this process; call it after the fork, in a thread.
 
+    Handlers hear PROVIDER_CONFIGURATION_CHANGED with the keys, PROVIDER_STALE when the database
+    stays silent, and PROVIDER_READY when it answers again.
+
     Returns:
         What takes it away again.
     """
@@ -22,8 +25,10 @@ def register(store: FlagStore, clock: Clock) -> Callable[[], None]:
     api.set_provider_and_wait(provider)
     ends = (
         store.subscribe(lambda _snapshot, keys: provider.changed(sorted(keys))),
-        store.when_stale(provider.stale),
+        store.when_stale(lambda why: provider.stale(why) if why else provider.ready()),
     )
+    if store.stale:
+        provider.stale("The database was silent before this provider began.")
 
     def end() -> None:
         for each in ends:

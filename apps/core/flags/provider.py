@@ -46,12 +46,18 @@ class SqlFlagProvider(AbstractProvider):
         return Metadata(name="dt-rag")
 
     def changed(self, keys: Sequence[str]) -> None:
-        """Tell listeners which flags changed; they run in a thread of the SDK."""
-        self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=list(keys)))
+        """Tell listeners which flags changed, if any; they run in a thread of the SDK."""
+        if keys:
+            details = ProviderEventDetails(flags_changed=list(keys))
+            self.emit_provider_configuration_changed(details)
 
     def stale(self, message: str) -> None:
         """Tell listeners that the truth cannot be reached; the last known values stay."""
         self.emit_provider_stale(ProviderEventDetails(message=message))
+
+    def ready(self) -> None:
+        """Tell listeners that the truth is confirmed again."""
+        self.emit_provider_ready(ProviderEventDetails())
 
     def resolve_boolean_details(
         self,

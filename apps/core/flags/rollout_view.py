@@ -60,7 +60,7 @@ def details(look: Look, *, now: float) -> Json:
         "vetoes": list(look.counters.health.vetoes),
         "kills": list(look.counters.health.kills),
         "nodes": [{**asdict(node), "failing": node.failing} for node in look.counters.health.nodes],
-        "trigger": look.counters.health.trigger,
+        "trigger": look.counters.health.trigger if look.state.state in SERVING else None,
         "next_action": _next(look, action),
         "last_human_action": _plain(look.row.last_human_action),
         "at": now,

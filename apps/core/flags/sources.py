@@ -174,7 +174,10 @@ class FlagFiles:
         if env:
             self._read_env(known)
         if kill:
+            before = self.killed
             self._read_kill()
+            if self.killed != before:
+                log.warning("flags.kill_file", killed=sorted(self.killed))
         return env or kill
 
     def read(self, known: Collection[str] | None) -> None:
@@ -232,7 +235,7 @@ class FlagFiles:
             or word != self._words.get(variable)
             or self._fixed.get(variable) == word
         ):
-            return f"the environment of the process on {self.host}"
+            return f"the environment at the start of the process on {self.host}"
         return f"{self._env.path} on {self.host}"
 
     def _read_kill(self) -> None:
@@ -240,7 +243,7 @@ class FlagFiles:
         self._kill.read()
         self.killed = killed_by(self._kill.raw)
         if self.killed != before:
-            log.warning("flags.kill_file", killed=sorted(self.killed))
+            log.info("flags.kill_file_read", killed=sorted(self.killed))
         if self.killed or before:
             self._report("killfile", self._kill, dict.fromkeys(sorted(self.killed), "killed"))
 

@@ -192,7 +192,9 @@ class FlagStore:
         return lambda: self._listeners.remove(told)
 
     def when_stale(self, told: Callable[[str], None]) -> Callable[[], None]:
-        """Have `told` called with a sentence when the database stays silent; as `subscribe`."""
+        """Have `told` called with a sentence when the database stays silent, and with an empty
+        text when it answers again; as `subscribe`.
+        """
         self._stale_listeners.append(told)
         return lambda: self._stale_listeners.remove(told)
 
@@ -202,12 +204,13 @@ class FlagStore:
         if stale == self.stale:
             return
         self.stale = stale
-        if not stale:
-            log.info("flags.confirmed_again")
-            return
-        log.warning("flags.stale", event_type="PROVIDER_STALE", age_s=age_s)
+        if stale:
+            log.warning("flags.stale", event_type="PROVIDER_STALE", age_s=age_s)
+        else:
+            log.info("flags.confirmed_again", event_type="PROVIDER_READY")
+        why = f"The database has not confirmed the flags for {age_s} s." if stale else ""
         for told in tuple(self._stale_listeners):
-            told(f"The database has not confirmed the flags for {age_s} s.")
+            told(why)
 
     @property
     def known(self) -> frozenset[str]:
