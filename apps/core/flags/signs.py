@@ -36,7 +36,6 @@ def report(said: HostWord, nodes: Iterable[NodeSign]) -> dict[str, Any]:
         "words": {
             key: [word, words.names.get(key, ""), words.places.get(key, "")]
             for key, word in words.words.items()
-            if word != "auto"
         },
         "kills": sorted(said.killed),
         "kill_place": said.kill_place,
@@ -71,7 +70,7 @@ def as_workers_say(own: HostWord, host: str, acks: Sequence[Ack]) -> HostWord:
     words: dict[str, TriState] = {}
     names, places = {}, {}
     for key, (word, name, place) in (pair for each in here for pair in each["words"].items()):
-        if STRICT[word] > STRICT[words.get(key, "auto")]:
+        if key not in words or STRICT[word] > STRICT[words[key]]:
             words[key], names[key], places[key] = word, name, place
     # A KILL file that was just written holds, whether its workers have seen it yet or not.
     killed = own.killed.union(*(each.get("kills", ()) for each in here))

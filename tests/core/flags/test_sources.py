@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from apps.core.flags import sources
 from apps.core.flags.sources import FlagFiles, killed_by
 from apps.core.settings import load
 
@@ -205,3 +206,65 @@ def test_what_is_reported_is_the_newest(
     said = {reading.source: dict(reading.content) for reading in files.unreported}
     assert said == {"envfile": {"reranker": "true"}, "killfile": {"*": "killed"}}
     assert files.unreported[0].changed_at == pytest.approx(env.stat().st_ctime)
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system whose marks never move."""
+    monkeypatch.setattr(sources, "_mark", lambda _path: (1, 2, 3, 4, 5))
+
+
+@pytest.mark.usefixtures("still")
+def test_a_content_without_a_mark_is_found_by_its_digest(
+    env: Path, tmp_path: Path, opened: Callable[..., FlagFiles]
+) -> None:
+    """An env file when it was the same twice, a KILL file at once."""
+    (tmp_path / "KILL").write_text("reranker")
+    files = opened()
+    env.write_bytes(VETO.replace(b"false", b"true"))
+    (tmp_path / "KILL").write_text("mcp_tools")
+    assert not seen(files)
+    assert files.compare(KNOWN)
+    assert (word(files), files.killed) == ("false", {"mcp_tools"})
+    assert files.compare(KNOWN)
+    assert word(files) == "true"
+    assert not files.compare(KNOWN)
+
+
+def test_a_fault_is_told_once_however_often_the_content_is_compared(
+    env: Path, opened: Callable[..., FlagFiles]
+) -> None:
+    """A broken file is not another content each second."""
+    files = opened()
+    replace(env, b"broken")
+    assert seen(files)
+    assert (files.ok, files.fault) == (False, "flags.env line 1 is not KEY=VALUE.")
+    assert not any(files.compare(KNOWN) for _ in range(3))
+    replace(env, VETO)
+    assert seen(files)
+    assert (files.ok, files.fault) == (True, "")
+
+
+def test_words_name_their_place(env: Path, opened: Callable[..., FlagFiles]) -> None:
+    """A word that a restart alone can end names the process, another one its file."""
+    for environment, place in (
+        ({}, str(env)),
+        ({"FEATURE_DEBATE_MODE": "true"}, str(env)),
+        ({"FEATURE_DEBATE_MODE": "false"}, "at the start of the process"),
+    ):
+        files = opened(**environment)
+        found = files.environment
+        assert found.words["debate_mode"] == "false"
+        assert place in found.places["debate_mode"]
+        assert files.host in found.places["debate_mode"]
+
+
+def test_a_kill_file_is_written_with_its_folder(tmp_path: Path) -> None:
+    """A host whose service never started has none yet; what cannot be written is told."""
+    home = tmp_path / "new" / "home"
+    assert FlagFiles(load({"DTRAG_HOME": str(home)})).kill(["debate_mode"])
+    assert killed_by((home / "KILL").read_bytes()) == {"debate_mode"}
+    (tmp_path / "file").touch()
+    files = FlagFiles(load({"DTRAG_HOME": str(tmp_path / "file")}))
+    assert not files.kill(["debate_mode"])
+    assert files.killed == {"debate_mode"}
