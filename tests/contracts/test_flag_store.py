@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from apps.core.domain.flags import Exposed
 from apps.core.errors import StorageDown
 from apps.core.flags.acks import wait_for
+from apps.core.flags.arms import ArmRecorder
+from apps.core.flags.arms_outcome import Outcome
+from apps.core.flags.catalogue import HostWord
+from apps.core.flags.node_watch import FAILURES, NodeSign
+from apps.core.flags.signs import as_workers_say, kills_of, nodes_of
 from apps.core.flags.store import FlagStore
 from apps.core.flags.upkeep import STALE_S, Upkeep
 from apps.core.settings import Settings
@@ -227,3 +234,33 @@ async def test_a_host_file_is_audited_once(
     async with storage.reading() as s:
         rows = await flag_audit.listed(s, AuditFilter())
     assert [(row.source, row.after) for row in rows] == [("envfile", {"debate_mode": "false"})]
+
+
+async def test_a_worker_reports_what_only_it_can_see(
+    make_settings: Callable[..., Settings], storage: Storage, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Words, KILL file and sick nodes, with each acknowledgement; a failing node asks for one."""
+    (tmp_path / "flags.env").write_text("FEATURE_DEBATE_MODE=false\n")
+    (tmp_path / "KILL").write_text("reranker\n")
+    store = FlagStore(make_settings(env_file=tmp_path / "flags.env"), clock=clock)
+    store.attach(storage)
+    store.changed.clear()
+    arms = ArmRecorder(clock, b"pepper", store, nodes=store.nodes)
+    skipped = frozenset({"meta_planner"})
+    for n in range(FAILURES):
+        met = Exposed(
+            "meta_planner", "canary", "meta_planner", "r1", 1, 0, f"{n:032x}", sticky=True
+        )
+        arms.finish(Outcome((met,), "r", clock.now(), skipped=skipped))
+        control = replace(met, arm="control")
+        arms.finish(Outcome((control,), "r", clock.now(), skipped=frozenset()))
+    await arms.flush(storage)
+    assert store.changed.is_set()
+    await Upkeep(store, clock).acknowledge()
+    async with storage.reading() as s:
+        (ack,) = await flag_acks.live(s)
+    assert nodes_of(ack) == [NodeSign("meta_planner", "r1", 1, FAILURES, FAILURES)]
+    assert [each.host for each in kills_of("reranker", [ack])] == [store.host]
+    said = as_workers_say(HostWord(), store.host, [ack])
+    assert said.environment.words["debate_mode"] == "false"
+    assert str(tmp_path / "flags.env") in said.environment.places["debate_mode"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +30,13 @@ MAX_ROWS = 500
 SWITCH = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
 DOCUMENTS = {"one flag": {"flags": {"debate_mode": SWITCH}}}
 router = APIRouter(tags=["flags"])
+
+
+def written(moment: object) -> object:
+    """Refuse a bare number, which would be taken for seconds since 1970."""
+    if isinstance(moment, str) and "-" not in moment[1:]:
+        raise ValueError("must be written as 2026-01-31T12:00:00Z")
+    return moment
 
 
 @router.get(
@@ -98,7 +106,9 @@ async def audit(
     request: Request,
     flag: Annotated[str | None, Query(max_length=64, pattern=NO_NUL)] = None,
     actor: Annotated[str | None, Query(max_length=200, pattern=NO_NUL)] = None,
-    since: Annotated[datetime | None, Query(description="Without a zone: UTC.")] = None,
+    since: Annotated[
+        datetime | None, BeforeValidator(written), Query(description="Without a zone: UTC.")
+    ] = None,
     cursor: Annotated[Cursor | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
 ) -> Response:

@@ -156,6 +156,15 @@ class FlagFiles:
         return self._env.path.name if self._env else None
 
     @property
+    def directory(self) -> Path | None:
+        """Where the env file is, if that may be watched: a home with a busy database tells of
+        every write to it.
+        """
+        home = self._kill.path.absolute().parent
+        found = self._env.path.parent if self._env else None
+        return None if found == home else found
+
+    @property
     def env_sha256(self) -> str | None:
         """Of the env file as it was last read, None without one."""
         return self._env.sha256 if self._env and self._env.raw is not None else None

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
+from watchfiles import awatch
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import StorageDown
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # An idle worker learns of a change that late; a busy one asks at every request.
 WATCH_S = 0.05
 CONFIRM_S = 1.0
+QUIET_MS = 20
 STALE_S = 5.0
 # Each change is acknowledged at once, in a storm of changes 20 times a second; without a change
 # the sign of life must come well before a worker counts as silent.
@@ -40,6 +42,7 @@ class Upkeep:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
+                group.create_task(self._hear_files())
                 group.create_task(self._confirm())
                 group.create_task(self._acknowledge())
                 group.create_task(self._listen())
@@ -50,6 +53,21 @@ class Upkeep:
         while True:
             await self.look()
             await asyncio.sleep(WATCH_S)
+
+    async def _hear_files(self) -> None:
+        """Look as soon as the kernel tells of the env file; `_watch` asks where it cannot."""
+        directory = self._store.files.directory
+        if directory is None:
+            return
+        told = awatch(directory, recursive=False, step=QUIET_MS, debounce=4 * QUIET_MS)
+        try:
+            async for _ in told:
+                await self.look()
+                # A file that is being written moves once more within this time.
+                await asyncio.sleep(QUIET_MS / 1000)
+                await self.look()
+        except (OSError, RuntimeError) as error:
+            log.info("flags.directory_not_watched", error=type(error).__name__)
 
     async def _confirm(self) -> None:
         while True:
