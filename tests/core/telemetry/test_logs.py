@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
+from apps.core.flags import sources
 from apps.core.telemetry import logs
 
 PLANTED = "900101-1234567"
@@ -155,3 +156,15 @@ def test_configuring_twice_writes_once(stream: io.BytesIO) -> None:
         logs.configure("INFO", json=True, mask=mask, stream=stream)
     logging.getLogger("some.library").warning("x")
     assert len(stream.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("time", ["once", "again"])
+def test_a_test_that_sets_up_logging_leaves_nothing_behind(
+    time: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A module's logger keeps its first set-up for good, so tests would depend on their order."""
+    sources.log.warning("before.set_up", time=time)
+    assert "before.set_up" in capsys.readouterr().out
+    logs.configure("INFO", json=True, mask=mask, stream=io.BytesIO())
+    sources.log.warning("after.set_up")
+    assert capsys.readouterr().out == ""
