@@ -138,12 +138,24 @@ class Cut:
 
     def around(self, place: int) -> Terms:
         """Terms of the two neighbours and of the nearest heading or question above."""
+        beside = range(max(0, place - 1), min(len(self.bags), place + 2))
+        near = [*beside, *self._heading(place), *self.over_row(place)]
+        return frozenset[str]().union(*(self.bags[at] for at in near))
+
+    def over_row(self, place: int) -> list[int]:
+        """Places of a row's header and of the heading over its table: what its cells mean.
+
+        None for a header itself, and for what is no row.
+        """
+        header = self.header(place)
+        if header is None or header == place:
+            return []
+        return [header, *self._heading(header)]
+
+    def _heading(self, place: int) -> list[int]:
         above = range(place - 1, max(-1, place - HEADING_REACH), -1)
         heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
-        beside = range(max(0, place - 1), min(len(self.bags), place + 2))
-        header = self.header(place)
-        near = [*beside, *islice(heads, 1), *([] if header is None else [header])]
-        return frozenset[str]().union(*(self.bags[at] for at in near))
+        return list(islice(heads, 1))
 
     def header(self, place: int) -> int | None:
         """Where the row at `place` has its table's first row; itself, if it is that row.
@@ -188,7 +200,9 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
         text, bag = passage.texts[place], passage.bags[place]
         if LABEL.fullmatch(text):
             continue
-        said = bag | passage.title
+        read = [place, *passage.over_row(place)]
+        said = passage.title.union(*(passage.bags[at] for at in read))
+        words = frozenset[str]().union(*(passage.words[at] for at in read))
         own = asked.wanted.recall(said)
         near = asked.wanted.recall(said | passage.around(place))
         header = passage.header(place)
@@ -198,7 +212,7 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
         features = Features(
             own=own,
             around=near - own,
-            words=len(asked.words & passage.words[place]) / len(asked.words or "-"),
+            words=len(asked.words & words) / len(asked.words or "-"),
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),

@@ -147,6 +147,16 @@ def test_a_row_comes_with_the_first_row_of_its_table() -> None:
     assert any(text.startswith("2급지") for text in texts(draft))
 
 
+def test_a_row_says_what_its_header_and_heading_say() -> None:
+    """A row of hours beats a long record of another document that happens to hold every word."""
+    rooms = "Opening hours\n\nRoom | Weekdays | Weekend\nStudy room | 07:00–23:00 | 07:00–22:00"
+    train = "station: Library; opened: 2021-09-11; first train: 05:43; last train: 23:47"
+    library = hit(rooms, title="Central Library", language="en")
+    hits = [library, hit(train, title="Timetable", score=0.6, language="en")]
+    draft = extract("What time does the library open?", hits, language="en")
+    assert texts(draft)[0].startswith("Room")
+
+
 def test_the_name_of_a_notice_is_no_date() -> None:
     """ "제2025-87호" does not say when."""
     text = "한빛시 축제 공고 제2025-87호\n축제는 4월 4일부터 사흘 동안 열린다."
