@@ -15,6 +15,7 @@ from apps.core.artifacts import versions
 from apps.core.domain.models import Filters, Hit, Passage, SearchQuery, SearchSignals
 from apps.core.domain.ports import Embedder, FloatArray
 from apps.core.errors import IndexNotReady, NotFound, ProviderBusy
+from apps.core.retrieval.index import OpenIndex
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.ingestion import build
@@ -375,3 +376,46 @@ async def test_the_last_of_many_is_found_by_its_tag(tmp_path: Path, mode: str) -
     search = opened(tmp_path, embedder)
     filters = Filters(tags=("귀한",))
     assert await ids(search, "공통 문장", mode=mode, filters=filters) == ["rare"]
+
+
+async def test_words_that_ask_do_not_outweigh_what_is_asked_for(tmp_path: Path) -> None:
+    """In a small corpus "How do I" and "무엇인가요" are rare, and still the subject decides."""
+    passages = [
+        passage("faq", "How do I register? Ask at the desk, or by telephone."),
+        passage("boiler", "Installing: put the lamp in, then the green cable of the boiler."),
+        passage("질문", "등록은 어떻게 하나요? 안내대에 물어보면 무엇이 필요한지 알려 준다."),
+        passage("밸브", "밸브는 물의 흐름을 여닫는 부품이며 관과 관 사이에 둔다."),
+    ]
+    publish(tmp_path, passages)
+    search = opened(tmp_path)
+    assert (await ids(search, "How do I mend a boiler?"))[0] == "boiler"
+    assert (await ids(search, "밸브는 어떻게 하나요?"))[0] == "밸브"
+
+
+async def test_a_title_speaks_for_its_whole_passage(tmp_path: Path) -> None:
+    """A passage that is titled with the word stands before one that lets it drop."""
+    text = "Open the drawer, take the part out and clean it with water."
+    publish(
+        tmp_path,
+        [
+            passage("aside", f"{text} The grinder is dry.", title="Kitchen"),
+            passage("about", f"{text} Let all of it dry.", title="Grinder"),
+        ],
+    )
+    assert await ids(opened(tmp_path), "grinder") == ["about", "aside"]
+
+
+def test_the_words_of_a_strange_question_are_looked_for_more_widely(tmp_path: Path) -> None:
+    """What vectors find for a paraphrase is asked for its words too, far down the list."""
+    passages = [passage(f"p{number:02}", f"tide {number:02}") for number in range(80)]
+    embedder = HashedEmbedder()
+    publish(tmp_path, passages, embedder)
+    index = OpenIndex(tmp_path / str(versions.latest(tmp_path)), SearchOptions())
+    vector = embedder.passages(["tide 50"])[0]
+    unknown = " ".join(f"unknown{number}" for number in range(20))
+
+    def first(text: str) -> Hit:
+        return index.rank(SearchQuery(text, top_k=1), question=vector, use_lexical=True).hits[0]
+
+    assert first(f"tide {unknown}").passage.doc_id == "p50"
+    assert first(f"tide {unknown}").scores.lexical is not None
