@@ -14,7 +14,7 @@ from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.numbers import ANY_DIGIT
 from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
 from apps.core.text.questions import Question
-from apps.core.text.sentences import CELL, split
+from apps.core.text.sentences import CELL, RECORD, split
 from apps.core.text.subjects import Said
 from apps.core.text.tokens import normal, stems
 
@@ -27,6 +27,7 @@ class Features:
         sentence seldom repeats.
     around: the share that only its two neighbours and the heading above it add.
     words: share of the question's whole words in the sentence.
+    titled: weighted share of the question's terms in the passage's title.
     score: the passage's score as a share of the best one.
     typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
         kind cannot be told by form.
@@ -39,6 +40,7 @@ class Features:
     own: float
     around: float
     words: float
+    titled: float
     score: float
     typed: float
     defines: float
@@ -70,6 +72,7 @@ WEIGHTS = Features(
     own=7.0,
     around=3.0,
     words=2.5,
+    titled=1.5,
     score=5.0,
     typed=0.9,
     defines=0.6,
@@ -136,8 +139,17 @@ class Cut:
         words = self.heading_words.union(*(self.words[at] for at in wanted))
         return Said(words, normal("\n".join([self.heading, *(self.texts[at] for at in wanted)])))
 
+    def alone(self, place: int) -> bool:
+        """Whether the sentence is a record, which says nothing of its neighbours."""
+        return RECORD.fullmatch(self.texts[place]) is not None
+
     def around(self, place: int) -> Terms:
-        """Terms of the two neighbours and of the nearest heading or question above."""
+        """Terms of the two neighbours and of the nearest heading or question above.
+
+        None of a record, whose neighbours speak of other things.
+        """
+        if self.alone(place):
+            return frozenset()
         beside = range(max(0, place - 1), min(len(self.bags), place + 2))
         near = [*beside, *self._heading(place), *self.over_row(place)]
         return frozenset[str]().union(*(self.bags[at] for at in near))
@@ -196,6 +208,7 @@ class _Asked:
 
 
 def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> Iterator[Candidate]:
+    titled = asked.wanted.recall(passage.title)
     for place, (start, end) in enumerate(passage.spans):
         text, bag = passage.texts[place], passage.bags[place]
         if LABEL.fullmatch(text):
@@ -213,6 +226,7 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
             own=own,
             around=near - own,
             words=len(asked.words & words) / len(asked.words or "-"),
+            titled=titled,
             score=standing,
             typed=(1.0 if spans else -1.0) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),

@@ -21,7 +21,8 @@ VALUES = frozenset({"time", "number"})
 class Evidence:
     """Signs for or against; shares are 0..1, and none needs more than the hits.
 
-    there: mean share of the question's subjects that the best sentence's passage speaks of.
+    there: mean share of the question's subjects that the best sentence's passage speaks of, or
+        the sentence alone when it is a record of a table file.
     quoted: ln(1 + how many subjects the quoted sentences speak of): half of a long question says
         more than half of a short one.
     rival: score of the best passage of a second document as a share of the first one's.
@@ -51,7 +52,8 @@ def weigh(
     """
     wanted = subjects(asked)
     cuts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
-    there = cuts[best.hit].said()
+    home = cuts[best.hit]
+    there = home.said([best.place] if home.alone(best.place) else None)
     return Evidence(
         there=sum(map(there.holds, wanted)) / len(wanted) if wanted else 1.0,
         quoted=math.log1p(sum(map(_quoted(cuts, chosen).holds, wanted))),

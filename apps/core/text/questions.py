@@ -96,7 +96,9 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "person",
     ),
     (rf"(?:장소|곳|나라|국가|도시|지역|위치|국적|고향|출생지|수도){ENDING}", "place"),
-    (r"어떻게|어떡|방법|하려면|할려면|절차|어찌|어떤\s*식으로|어떤\s*방식", "manner"),
+    (r"어떻게|어떡|방법|절차|어찌|어떤\s*식으로|어떤\s*방식", "manner"),
+    # "등록하려면?" asks how, "등록하려면 얼마가 드나요?" what it costs.
+    (r"[하할]려면(?!.*(?:무엇|뭐|뭘|무슨|어떤|어느|얼마|몇))", "manner"),
     (r"목록|나열|모두\s*(?:말|알려|적)|종류|어떤\s*것들|무엇들|어디어디|뭐뭐|가지를|항목", "list"),
     (
         r"(?:이?란|이?라는\s*(?:것은|건|게))\s*(?:무엇|뭐|뭔|무슨)?\S*\s*[?？]*$|뜻|의미|개념|정의|무엇을\s*말하",
@@ -172,11 +174,15 @@ ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 KOREAN_QUESTION_WORDS = re.compile(
     r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|어땠\S*|누구\S*|누가|누굴|언제\S*|며칠\S*|어디\S*|왜|얼마\S*"
-    r"|몇\s*\S+|어떻게|어떡\S*|알려\s*(?:줘|주)\S*|설명해?\S*|말해\S*|궁금\S*"
+    r"|몇\s*\S+|어떻게|어떡\S*|(?:알려|가르쳐|말씀해|설명해)\s?(?:줘|주)\S*(?:\s수\s있\S*)?|설명해?\S*|말해\S*"
+    r"|궁금\S*|안녕하(?:세요|십니까)|혹시|죄송하지만|실례(?:지만|합니다)|부탁(?:드|해|합)\S*|(?<!\S)좀(?!\S)"
+    r"|감사(?:합니다|드립니다|해요)|고맙습니다|고마워요?|(?<!\S)(?:뭔지|누군지|언젠지|얼만지)(?!\S)"
     r"|(?<=[은는이가] )인가요?|입니까|이름은|무엇|[?？]"
 )
 ENGLISH_QUESTION_WORDS = re.compile(
-    r"\bwhat time\b"
+    r"\bwhat time\b|\b(?:would|want|need|like) to know\b|\bif possible\b|\bexcuse me\b"
+    r"|\bthank you\b"
+    r"|\b(?:hello|hi|hey|sorry|thanks|kindly)\b"
     r"|\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
     r"|the|a|an|of|in|on|at|to|for|by|from|with|and|or|as|that|this|it|its|their|his|her|i|my|me|you"
     r"|your|can|could|would|will|should|has|have|had|there|name|please|tell|about|give)\b|[?]",

@@ -24,6 +24,8 @@ WRAPPED_CHARS = 40
 LONGEST_CHARS = 1_000
 # Between the cells of a row of a table, which is never wrapped.
 CELL = " | "
+# A row of a table file as it is ingested: "station: City Hall; lift: yes; note: terminus".
+RECORD = re.compile(r"[^:;\n]{1,80}: [^;\n]+(?:; [^:;\n]{1,80}: [^;\n]+){2,}")
 
 
 def split(text: str) -> list[tuple[int, int]]:

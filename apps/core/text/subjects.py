@@ -25,7 +25,11 @@ FILLED = re.compile(r"(?:것|설명|서술)")
 SINGLE = re.compile(r"[가-힣][은는을를이가에도]")
 # Korean endings and parts of compounds: "설계한" is spoken of where "설계" stands, less surely.
 ALMOST, PARTLY = 0.8, 0.6
+# A noun that was made a verb: "설치하려면" is about "설치".
+VERBAL = re.compile(r"([가-힣]{2,}?)(?:하|되|시키)[가-힣]*")
 LONGEST_VERB = 5
+# Shorter Latin words have too many neighbours that mean something else ("date", "data").
+SHORTEST_MISSPELT = 5
 
 
 def subjects(question: Question) -> tuple[str, ...]:
@@ -50,19 +54,27 @@ class Said:
     def holds(self, word: str) -> float:
         """How surely the text speaks of a stem, 0..1.
 
-        A Latin word or a number must stand there; a Korean word may have another ending or stand
-        in the parts of its compound ("대형 폐기물" for "대형폐기물").
+        A number must stand there, and a Latin word but for one wrong letter; a Korean word may
+        have another ending or stand in the parts of its compound ("대형 폐기물" for "대형폐기물").
         """
         if word.isascii() or word[0].isdigit():
-            return float(word in self.words)
+            return 1.0 if word in self.words else ALMOST * self._misspelt(word)
         if word in self.flat:
             return 1.0
+        verb = VERBAL.fullmatch(word)
+        if verb and verb[1] in self.flat:
+            return ALMOST
         if len(word) <= 3:
             return ALMOST if len(word) == 3 and word[:2] in self.flat else 0.0
         cuts = range(2, len(word) - 1)
         if any(word[:cut] in self.flat and word[cut:] in self.flat for cut in cuts):
             return 1.0
         return max(self._pairs(word), self._beginning(word))
+
+    def _misspelt(self, word: str) -> bool:
+        if len(word) < SHORTEST_MISSPELT or not word.isalpha():
+            return False
+        return any(one[0] == word[0] and _one_slip(one, word) for one in self.words)
 
     def _pairs(self, word: str) -> float:
         found = pairs(word)
@@ -72,3 +84,15 @@ class Said:
         if word[:-1] in self.flat:
             return ALMOST
         return PARTLY if len(word) <= LONGEST_VERB and word[:2] in self.flat else 0.0
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether a letter more, less or wrong, or two swapped, make one word of the other."""
+    differ = (at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+    at = next(differ, min(len(one), len(other)))
+    swapped = one[:at] + one[at : at + 2][::-1] + one[at + 2 :]
+    return (
+        swapped == other
+        or other[at + 1 :] in (one[at:], one[at + 1 :])
+        or (other[at:] == one[at + 1 :])
+    )

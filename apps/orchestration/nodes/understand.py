@@ -16,7 +16,7 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 # in prompts/understand.<name>.<lang>.md.
 SMALLTALK: dict[str, re.Pattern[str]] = {
     "greeting": re.compile(
-        r"안녕(?:하세요|하십니까|하신가요|히 계세요)?|반가(?:워|워요)|반갑습니다|하이|헬로우?"
+        r"안녕(?:하세요|하십니까|하신가요|히 계세요)?|반가(?:워|워요)|반갑습니다|하이|헬로우?|ㅎㅇ"
         r"|좋은 (?:아침|오후|저녁|하루)(?:이에요|입니다|이네요)?"
         r"|(?:hi|hello|hey|howdy|greetings)(?: there| everyone)?|good (?:morning|afternoon|evening)"
     ),
@@ -29,8 +29,11 @@ SMALLTALK: dict[str, re.Pattern[str]] = {
     "identity": re.compile(
         r"(?:너|넌|너는|당신은|당신)\s?(?:누구|뭐|무엇)(?:야|니|예요|에요|이에요|세요|입니까|인가요)"
         r"|누구(?:세요|십니까|야)|(?:자기 ?)?소개(?:를)? ?(?:좀 )?해 ?(?:줘|주세요)"
-        r"|(?:너는 |넌 |당신은 )?(?:무엇을|뭘|뭐를|어떤 것을) 할 수 있(?:어|어요|니|나요|습니까)"
+        r"|(?:너는 |넌 |당신은 )?(?:무엇을|뭘|뭐를?|어떤 것을) 할"
+        r" (?:수 있(?:어|어요|니|나요|습니까)|줄 (?:알아|알아요|아니|아나요|압니까))"
+        r"|도움말|도와 ?(?:줘|줘요|주세요)"
         r"|(?:who|what) are you|what can you do|(?:please )?introduce yourself|what is your name"
+        r"|(?:please )?help(?: me)?"
     ),
 }
 CLOSING = " \t.!?~,;:。！？…^ㅎㅋㅠㅜ♥❤☺🙂😊🙏👋"

@@ -53,3 +53,11 @@ def test_a_value_that_is_asked_for_must_be_there(question: str, valueless: float
 def test_masked_numbers_are_not_missed() -> None:
     """A telephone number of the caller need not stand in a passage."""
     assert evidence("01**-****-**** 번호인데 책상은 얼마?", hit(WASTE)).missing == 0.0
+
+
+def test_a_record_speaks_for_itself() -> None:
+    """What another row of a table file says does not make this row an answer."""
+    rows = "이름: 책상; 값: 5,000원; 날: 월요일\n\n이름: 여권 사진; 값: 면제; 날: 화요일"
+    assert evidence("여권 책상은 얼마인가요?", hit(rows)).there == 0.5
+    prose = "책상은 5,000원이다. 여권 사진은 면제한다."
+    assert evidence("여권 책상은 얼마인가요?", hit(prose)).there == 1.0

@@ -191,6 +191,15 @@ def test_modes(mode: AnswerMode, start: str, fewest: int, most: int) -> None:
     assert text.count("[") == len(draft.sentences)
 
 
+def test_a_passage_that_is_titled_with_the_question_goes_first() -> None:
+    """ "install" alone wants the page about it, not the first page that says the word."""
+    hits = [
+        hit("If the lamp is red, install the driver again.", title="Faults", language="en"),
+        hit("One command installs all of it.", title="Installing", score=0.95, language="en"),
+    ]
+    assert texts(extract("how to install", hits, language="en"))[0].startswith("One command")
+
+
 def test_reference_marks_of_the_source_do_not_look_like_ours() -> None:
     """ "[7]" in a passage becomes "(7)" in the answer."""
     draft = extract(

@@ -19,6 +19,9 @@ from apps.core.text.questions import analyse
         ("수수료를 올린 이유는?", "reason"),
         ("왜 답을 보류하나요?", "reason"),
         ("배포를 어떻게 되돌리나요?", "manner"),
+        ("배포를 시작하려면?", "manner"),
+        ("개를 등록하려면 얼마가 드나요?", "number"),
+        ("설치하려면 무엇이 필요한가요?", "thing"),
         ("딥러닝이란?", "definition"),
         ("과적합이 뭐야?", "definition"),
         ("어떤 것들이 있나요?", "list"),
@@ -61,6 +64,21 @@ def test_content_has_no_question_words_and_no_asking_ending() -> None:
     """What is left are words that a passage may hold."""
     assert analyse("정밀도는 어떻게 계산하나요?").content.split() == ["정밀도는", "계산"]
     assert analyse("How do I roll back?").content.split() == ["roll", "back"]
+
+
+@pytest.mark.parametrize(
+    ("polite", "plain"),
+    [
+        ("안녕하세요, 혹시 도서관 시간을 알려주실 수 있을까요?", "도서관 시간을"),
+        ("죄송하지만 폐기물 수수료 좀 가르쳐 주세요 감사합니다", "폐기물 수수료"),
+        ("Sorry, I would like to know, if possible, parking fees, thank you", "parking fees"),
+        ("감사위원회의 위원", "감사위원회의 위원"),
+    ],
+)
+def test_politeness_is_not_what_is_asked_for(polite: str, plain: str) -> None:
+    """Greetings, excuses and thanks leave nothing behind that a passage should hold."""
+    words = analyse(polite).content.replace(",", " ").split()
+    assert words == plain.split()
 
 
 def test_a_noun_that_looks_like_an_ending_stays_whole() -> None:

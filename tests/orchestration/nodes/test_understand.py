@@ -25,6 +25,8 @@ from tests.fakes.answering import Stage
         ("너는 누구야?", "identity"),
         ("누구세요?", "identity"),
         ("무엇을 할 수 있어?", "identity"),
+        ("뭐 할 줄 알아?", "identity"),
+        ("help", "identity"),
         ("Who are you?", "identity"),
         ("what can you do?", "identity"),
     ],
