@@ -43,13 +43,13 @@ SIGNS = attrgetter(*(field.name for field in fields(Evidence)))
 # is better on files it has not seen than one for each.
 LEXICAL = Weights(
     -4.18,
-    Evidence(there=2.58, quoted=1.5, rival=-3.48, best=0.32, missing=-2.83, valueless=-2.53),
+    Evidence(there=2.58, quoted=1.5, rival=-3.49, best=0.32, missing=-2.83, valueless=-2.54),
 )
 LEXICAL_THRESHOLD: dict[Language, float] = {"ko": 0.32, "en": 0.25}
 HYBRID = Weights(
     -1.91,
-    Evidence(there=1.72, quoted=0.27, rival=-4.05, best=0.2, missing=-3.19, valueless=-2.14),
-    dense=4.89,
+    Evidence(there=1.72, quoted=0.26, rival=-4.05, best=0.2, missing=-3.19, valueless=-2.14),
+    dense=4.91,
 )
 HYBRID_THRESHOLD: dict[Language, float] = {"ko": 0.43, "en": 0.33}
 # A passage in the other language shares no words; only the centred vectors speak. Set by hand on

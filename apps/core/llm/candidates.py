@@ -9,8 +9,9 @@ from functools import lru_cache
 from itertools import islice
 from operator import attrgetter, mul
 
-from apps.core.domain.models import Hit
+from apps.core.domain.models import Hit, Language
 from apps.core.text.answers import Span, fitting, is_typed
+from apps.core.text.language import detect
 from apps.core.text.numbers import ANY_DIGIT
 from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
 from apps.core.text.questions import Question
@@ -27,7 +28,7 @@ class Features:
         sentence seldom repeats.
     around: the share that only its two neighbours and the heading above it add.
     words: share of the question's whole words in the sentence.
-    titled: weighted share of the question's terms in the passage's title.
+    titled: weighted share of the question's terms in the title of a passage in its language.
     score: the passage's score as a share of the best one.
     typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
         kind cannot be told by form.
@@ -107,7 +108,7 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     parts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
     rarity = Rarity.over(bag for one in parts for bag in one.bags)
     words = frozenset(stems(question.content))
-    asked = _Asked(question, words, rarity.wanted(of_stems(words)))
+    asked = _Asked(question, detect(question.text), words, rarity.wanted(of_stems(words)))
     best = max((hit.score for hit in hits), default=0.0)
     found: list[Candidate] = []
     for number, (hit, one) in enumerate(zip(hits, parts, strict=True)):
@@ -132,6 +133,7 @@ class Cut:
     heading: str
     heading_words: frozenset[str]
     title: Terms
+    language: Language
 
     def said(self, places: Iterable[int] | None = None) -> Said:
         """The title and the sentences at `places`, or all of them."""
@@ -197,18 +199,20 @@ def cut(text: str, title: str) -> Cut:
     words = [frozenset(stems(one)) for one in texts]
     heading = frozenset(stems(title))
     bags = [of_stems(one) for one in words]
-    return Cut(spans, texts, words, bags, title, heading, of_stems(heading))
+    spoken = detect(text)
+    return Cut(spans, texts, words, bags, title, heading, of_stems(heading), spoken)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     question: Question
+    language: Language
     words: frozenset[str]
     wanted: Wanted
 
 
 def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> Iterator[Candidate]:
-    titled = asked.wanted.recall(passage.title)
+    titled = asked.wanted.recall(passage.title) if asked.language == passage.language else 0.0
     for place, (start, end) in enumerate(passage.spans):
         text, bag = passage.texts[place], passage.bags[place]
         if LABEL.fullmatch(text):

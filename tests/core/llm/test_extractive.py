@@ -200,6 +200,21 @@ def test_a_passage_that_is_titled_with_the_question_goes_first() -> None:
     assert texts(extract("how to install", hits, language="en"))[0].startswith("One command")
 
 
+def test_a_title_in_another_language_gives_no_lead() -> None:
+    """Who asks in Korean with an English term is first told what the Korean page says."""
+    hits = [
+        hit("머신러닝(machine learning)은 자료에서 배우는 방법이다.", title="머신러닝이란"),
+        hit(
+            "Machine learning is a way to learn from data.",
+            title="What machine learning is",
+            score=0.9,
+            language="en",
+        ),
+    ]
+    found = texts(extract("machine learning이란 무엇인가?", hits, language="ko"))
+    assert found[0].startswith("머신러닝")
+
+
 def test_reference_marks_of_the_source_do_not_look_like_ours() -> None:
     """ "[7]" in a passage becomes "(7)" in the answer."""
     draft = extract(
