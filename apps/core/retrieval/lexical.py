@@ -28,6 +28,9 @@ SHARES = {"bigrams": 1.0, "stems": 0.75}
 # Terms that weigh less than this share of the question's heaviest are not looked up: they
 # have the longest lists and change next to nothing.
 PRUNED_SHARE = 0.1
+# With fewer passages than this share of those wished for, they are looked up after all. Above it
+# the dev sets rank alike.
+ENOUGH_SHARE = 2 / 3
 TERMS_KEPT = 10_000  # of each field and language
 # Of its weight, for a word that only asks. Counted in a question's own language: "it" is a word
 # of an English question, and the trade in a Korean one. .15 to .5 rank the dev sets alike.
@@ -107,7 +110,8 @@ class LexicalLeg:
         stems = self._known("stems", language).of(tokens.normal_stems(plain))
         heavy = _heavy(pairs), _heavy(stems)
         sums = self._sums(*heavy, filters, limit)
-        if len(sums) < limit and len(heavy[0]) + len(heavy[1]) < len(pairs) + len(stems):
+        left_out = len(pairs) + len(stems) - len(heavy[0]) - len(heavy[1])
+        if left_out and len(sums) < ENOUGH_SHARE * limit:
             # What was left out may be all that some passages share with the question.
             sums = self._sums(_all(pairs), _all(stems), filters, limit)
         if not sums:
