@@ -21,7 +21,7 @@ from apps.core.flags.context import (
     parse_overrides,
 )
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.searching import HYBRID, RERANKER, mode_by, rerank_by
+from apps.core.flags.searching import HYBRID, RERANKER, mode_by, pool_by, rerank_by
 from apps.core.telemetry import metrics
 
 EFFECTIVE = b"x-dtrag-flags-effective"
@@ -133,18 +133,21 @@ async def found(
     """
     mode = mode_by(evaluation) if query.mode is None else query.mode
     rerank = rerank_by(evaluation) if query.rerank is None else query.rerank
-    wanted = query
+    wanted, armed, started_s = query, bool(evaluation.armed), 0.0
     if mode is not query.mode or rerank is not query.rerank:
         wanted = replace(query, mode=mode, rerank=rerank)
+    if armed:
+        started_s = services.clock.monotonic()
+        wanted = replace(wanted, pool=pool_by(evaluation))
     try:
         result = await services.searcher.search(wanted)
     except Exception as error:
         ours = not isinstance(error, DtRagError) or error.status >= SERVER_FAILURE
-        if ours and evaluation.armed:
-            _count(services, exchange, query, evaluation, result=None)
+        if ours and armed:
+            _count(services, exchange, query, evaluation, started_s=started_s, result=None)
         raise
-    if evaluation.armed and not result.cached:
-        _count(services, exchange, query, evaluation, result=result)
+    if armed and not result.cached:
+        _count(services, exchange, query, evaluation, started_s=started_s, result=result)
     return result
 
 
@@ -154,13 +157,15 @@ def _count(
     query: SearchQuery,
     evaluation: Evaluation,
     *,
+    started_s: float,
     result: SearchResult | None,
 ) -> None:
     arms = services.arms.value
     if arms is None:
         return
     left = [key for key, own in ((HYBRID, query.mode), (RERANKER, query.rerank)) if own is None]
-    request_id = exchange.request_id
+    request_id, now = exchange.request_id, services.clock.now()
+    spent_ms = (services.clock.monotonic() - started_s) * 1e3
     met = (arms.expose(evaluation, key, node="search", request_id=request_id) for key in left)
     exposed = tuple(each for each in met if each is not None)
-    arms.finish(searched(exposed, request_id, services.clock.now(), result=result))
+    arms.finish(searched(exposed, request_id, now, duration_ms=spent_ms, result=result))

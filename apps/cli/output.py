@@ -35,10 +35,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, *, quiet: bool = False) -> Iterator[Told]:
-    """Show a bar on stderr while the block runs; yields `told(finished, total)`."""
+    """Show a bar on a terminal's stderr while the block runs; yields `told(finished, total)`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    unseen = quiet or not errors.is_terminal
     with Progress(
-        *columns, TimeRemainingColumn(), console=errors, disable=quiet, transient=True
+        *columns, TimeRemainingColumn(), console=errors, disable=unseen, transient=True
     ) as bar:
         task = bar.add_task(title, total=None)
 

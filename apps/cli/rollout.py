@@ -118,8 +118,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
         policy_of(share, stages), p0=p0, risk=rr, guardrails=guardrails, drop=drop
     )
     weather = Weather(drift=drift, outage_at_s=OUTAGE_AT_S if outage else None)
-    scenario = replace(made, weather=weather, requests=requests, units=_units(units), per_s=per_s)
-    with progress("Looks", quiet=json) as told:
+    look = min(made.look_requests, requests)
+    made = replace(made, weather=weather, requests=requests, look_requests=look)
+    scenario = replace(made, units=_units(units), per_s=per_s)
+    with progress("Looks") as told:
         outcome = simulation.simulate(scenario, reps=reps, seed=seed, told=told)
     report = simulation.report(outcome)
     if json:

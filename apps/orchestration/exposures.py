@@ -65,6 +65,13 @@ class Exposures:
         if record.exposed:
             self._arms.finish(answered(record, has_models=has_models))
 
+    def left(self, *, at: float, elapsed_ms: float) -> None:
+        """Count a run whose caller went away; `at` in UTC seconds."""
+        if self._met:
+            self._arms.finish(
+                Outcome(self.met, self._request_id, at, duration_ms=elapsed_ms, left=True)
+            )
+
     def failed(self, error: DtRagError | None, *, at: float, elapsed_ms: float, text: str) -> None:
         """Count a run without an answer.
 

@@ -163,9 +163,10 @@ class AnswerPipeline:
             self._failed(None, begun, outbox, exposures)
             raise
         except asyncio.CancelledError:
-            # Whoever leaves early says nothing about an arm; a run that hangs past its time does.
             if self.clock.monotonic() >= begun.deadline:
                 self._failed(DeadlineExceeded("Given up."), begun, outbox, exposures)
+            else:
+                exposures.left(at=self.clock.now(), elapsed_ms=self._elapsed_ms(begun))
             raise
         record = await self._kept(record)
         exposures.answered(record, has_models=bool(self.models))

@@ -12,7 +12,14 @@ from sqlalchemy import text
 
 from apps.core.errors import StorageDown
 from apps.core.flags import arms
-from apps.core.storage import flag_exposures, rollout_counts, rollout_recent, rollouts
+from apps.core.flags.spent import class_of
+from apps.core.storage import (
+    flag_exposures,
+    rollout_counts,
+    rollout_recent,
+    rollout_spent,
+    rollouts,
+)
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_audit import Cause
@@ -89,6 +96,47 @@ async def test_a_retry_votes_once_whatever_lies_between(desk: Desk, storage: Sto
     assert (await counted(desk, storage))["units", "canary"] == Tally(n=1)
 
 
+async def test_a_unit_is_counted_when_it_meets_the_flag(desk: Desk, storage: Storage) -> None:
+    """Requests of a slow canary end later; counted by their ends the split would look uneven."""
+    for user in desk.users("canary", 2):
+        desk.exposed(user)
+    desk.exposed(None, "r-of-nobody")
+    found = await counted(desk, storage)
+    units = {arm: found.get(("units", arm), Tally()).n for arm in ("canary", "control")}
+    assert (sum(units.values()), units["canary"] >= 2) == (3, True)
+    assert {metric for metric, _ in found} == {"units"}
+
+
+async def test_a_request_that_was_left_counts_only_as_slow(desk: Desk, storage: Storage) -> None:
+    """And only past the limit; it enters neither durations nor the last moments."""
+    (user,) = desk.users("canary", 1)
+    desk.ended(desk.exposed(user), duration_ms=99.0, left=True)
+    assert ("slow", "canary") not in await counted(desk, storage)
+    desk.ended(desk.exposed(user), duration_ms=101.0, left=True)
+    found = await counted(desk, storage)
+    assert found["slow", "canary"] == Tally(n=1, bad=1, total=1.0)
+    assert set(found) == {("slow", "canary"), ("units", "canary")}
+    assert (await recent(desk, storage)).get("canary", Moments()).requests == 0
+
+
+async def test_what_the_control_takes_is_kept_by_route(desk: Desk, storage: Storage) -> None:
+    """In classes, of the control only; they are no metrics."""
+    (one,), (other,) = desk.users("canary", 1), desk.users("control", 1)
+    for user in (one, other, other):
+        desk.ended(desk.exposed(user), duration_ms=200.0, tokens=0)
+        desk.ended(desk.exposed(user), route="search", duration_ms=2.0)
+    assert not {metric for metric, _ in await counted(desk, storage) if ":" in metric}
+    where = place(desk, "", "")
+    async with storage.reading() as s:
+        kept = await rollout_spent.classes(s, where.rollout_id, 1, arm="control")
+        assert await rollout_spent.classes(s, where.rollout_id, 2, arm="control") == {}
+    assert kept == {
+        "slow": {class_of(200.0): 2},
+        "slow_search": {class_of(2.0): 2},
+        "cost": {class_of(0.0): 2},
+    }
+
+
 async def test_a_request_without_a_user_is_only_counted(desk: Desk, storage: Storage) -> None:
     """It is its own unit: counted, with votes, but without a row of its own."""
     for number in range(20):
@@ -155,7 +203,8 @@ async def test_thumbs_down_finds_its_arm(desk: Desk, storage: Storage) -> None:
     assert met is not None
     for bad in (True, True, False):
         desk.arms.feedback([met], bad=bad)
-    assert await counted(desk, storage) == {("feedback", "control"): Tally(n=3, bad=1, total=2.0)}
+    found = await counted(desk, storage)
+    assert found["feedback", "control"] == Tally(n=3, bad=1, total=2.0)
 
 
 async def test_the_last_moments_are_read_by_anybody(desk: Desk, storage: Storage) -> None:

@@ -35,6 +35,8 @@ class FlagDecision:
     variant, value: None leaves the value to the code that asks, which is off.
     arm: `canary`, `control` or an experiment's variant; None does not enter the statistics.
     error: OpenFeature's error code when `reason` is ERROR.
+    pool: which of the equally large groups of units this is, none of which spans two arms. A
+        cached answer is not counted, so arms must find one equally often: only a pool shares them.
     """
 
     on: bool
@@ -48,6 +50,14 @@ class FlagDecision:
     stage: int | None = None
     arm: str | None = None
     error: str | None = None
+    pool: int | None = None
+
+    @property
+    def shared_by(self) -> str:
+        """Who may share what was cached for this decision; empty when it is not counted."""
+        if self.arm is None or self.rollout is None:
+            return ""
+        return f"{self.rollout}:{self.epoch}:{self.stage}:{self.pool}"
 
 
 @dataclass(frozen=True, slots=True)

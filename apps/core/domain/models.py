@@ -105,6 +105,7 @@ class SearchQuery:
     """A wish to find passages; None leaves the choice to flags and configuration.
 
     signals: whether the caller will look at what the legs felt, which costs a look at the passages.
+    pool: only queries of the same pool share a cached result.
     """
 
     text: str
@@ -116,6 +117,7 @@ class SearchQuery:
     highlight: bool = False
     index: str | None = None
     signals: bool = True
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

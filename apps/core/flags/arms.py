@@ -1,8 +1,11 @@
 """What happens in the arms: gathered in memory by each worker, merged into SQL once a second.
 
-Nothing here waits for a database on a request's path: `expose` hashes a unit, `finish` appends to
-a list, and `flush` does the rest behind the responses. At most a second of counts is lost with a
-worker that is killed.
+Nothing here waits for a database on a request's path: `expose` hashes a unit and counts it,
+`finish` appends to a list, and `flush` does the rest behind the responses. At most a second of
+counts is lost with a worker that is killed.
+
+A unit is counted when it meets the flag and not when its request ends: requests of a slow canary
+end later, and a count of ends would take that for an uneven split.
 
 The counters of one arm and stage, as the controller reads them: for an event metric `n` requests
 of which it is known, `total` bad ones, and `bad` votes, that is units that were bad for the first
@@ -28,13 +31,15 @@ from apps.core.flags.arms_outcome import BREAKING, FEEDBACK, NODE_ERROR, QUALITY
 from apps.core.flags.arms_recent import Lately
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.node_watch import NodeWatch
-from apps.core.flags.rollout import CANARY
+from apps.core.flags.rollout import CANARY, CONTROL
 from apps.core.flags.snapshot import Snapshot
+from apps.core.flags.spent import class_of
 from apps.core.storage import flag_exposures, rollout_counts, rollout_recent
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_exposures import Exposure, exposure_row
 from apps.core.storage.flag_tables import flag_exposure
 from apps.core.storage.rollout_counts import UNITS, Cell, Unit, Vote
+from apps.core.storage.rollout_spent import class_cell
 from apps.core.telemetry import metrics
 
 FLUSH_S = 1.0
@@ -86,7 +91,7 @@ class ArmRecorder:
         if made is None or made.arm is None or hashed is None:
             return None
         metrics.flag_exposures.of(flag_key, made.arm).inc()
-        return Exposed(
+        met = Exposed(
             flag_key,
             made.arm,
             node,
@@ -96,6 +101,10 @@ class ArmRecorder:
             hashed.hex(),
             sticky=evaluation.units[flag_key] != request_id,
         )
+        place = _place(met, UNITS)
+        if place is not None:
+            self._unit(met, place, self._clock.now())
+        return met
 
     def finish(self, outcome: Outcome) -> None:
         """Take the end of a request; nothing when it met no flag."""
@@ -182,11 +191,15 @@ class ArmRecorder:
         found = findings(outcome, met.flag_key, self._tau(met))
         for metric, bad in found.items():
             self._event(met, _of(place, metric), bad=bad, at=outcome.at)
+        if outcome.left:
+            return
+        if met.arm == CONTROL:
+            for limit, value in outcome.spent.items():
+                self._gathered.sum(class_cell(place, limit, class_of(value))).add(n=1)
         self._value(_of(place, "duration_ms"), outcome.duration_ms)
         self._value(_of(place, "tokens"), outcome.tokens)
         if outcome.quality is not None:
             self._gathered.vote(_vote(met, _of(place, QUALITY), outcome.at, outcome.quality))
-        self._unit(met, place, outcome.at)
         if met.arm == CANARY and NODE_ERROR in found:
             self._nodes.note(met, failed=found[NODE_ERROR])
         broken = any(found.get(metric) for metric in BREAKING)

@@ -61,16 +61,9 @@ class Evaluation(Mapping[str, FlagDecision]):
 
     @cached_property
     def digest(self) -> str:
-        """For the key of a cached answer: equal for equal values of the same arms."""
+        """For the key of a cached answer: equal for equal values of the same pools."""
         facts = [
-            (
-                key,
-                each.variant,
-                each.value,
-                each.rollout if each.arm else None,
-                each.epoch,
-                each.arm,
-            )
+            (key, each.variant, each.value, each.epoch, each.arm, each.shared_by)
             for key, each in sorted(self.decisions.items())
         ]
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()

@@ -92,6 +92,20 @@ def log_promotion(points: FloatArray) -> FloatArray:
     return log_mixture(points, np.full(len(HARMLESS), 1 / len(HARMLESS)))
 
 
+def log_harmless(points: FloatArray, rate: ArrayLike) -> FloatArray:
+    """Join `log_promotion` with the proof that the rate is of no matter, each with half a stake.
+
+    Either would do, but the larger of two E-processes is none: whoever takes it is wrong up to
+    twice as often. Their mean is one.
+
+    Args:
+        points: (..., 4) sums of `promotion_points`.
+        rate: (...) `log_cap_promotion` at the negligible rate.
+    """
+    both = np.stack([log_promotion(points), np.asarray(rate, float)], axis=-1)
+    return log_mixture(both, (0.5, 0.5))
+
+
 def log_score(points: FloatArray) -> FloatArray:
     """Mix the points of `ScoreState` into log E."""
     return log_mixture(points, np.full(len(STAKES), 1 / len(STAKES)))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from apps.core.domain.flags import FlagDecision, FlagValue
 from apps.core.flags.definition import SALT, FlagDefinition
 from apps.core.flags.hashing import HashVersion, rollout_bucket
-from apps.core.flags.rollout import CANARY, CONTROL, Rollout, arm_of_unit, unit_of
+from apps.core.flags.rollout import CANARY, CONTROL, Rollout, arm_of_unit, pool_width, unit_of
 from apps.core.flags.targeting import Targeting, compile_targeting, variant_name
 from apps.core.settings import TriState
 
@@ -243,7 +243,7 @@ def _split(flag: Sources, rollout: Rollout, *, taken: str | None, rest: str | No
     arm_of = arm_of_unit(rollout, flag.hash_version, salt) if rollout.arms else None
     nobody = flag.decision(rest, "DEFAULT", "ROLLOUT")
     unusable = flag.failed("INVALID_CONTEXT")
-    variants, counts = flag.variants, rollout.counts
+    variants, counts, width = flag.variants, rollout.counts, pool_width(rollout)
 
     def layer(asked: Asked) -> FlagDecision:
         unit = unit_of(asked.data, bucket_by)
@@ -256,16 +256,16 @@ def _split(flag: Sources, rollout: Rollout, *, taken: str | None, rest: str | No
             return unusable
         asked.units[key] = unit
         arm: str | None = CONTROL
-        variant = rest
+        variant, pool = rest, bucket // width
         if bucket < end:
-            variant = arm_of(unit) if arm_of else taken
+            variant, pool = arm_of(unit) if arm_of else (taken, pool)
             arm = variant if arm_of else CANARY
         elif arm_of:
             arm = None
         value = None if variant is None else variants[variant]
         return FlagDecision(
             value is True, "SPLIT", "ROLLOUT", bucket, rollout.id, variant, value,
-            rollout.epoch, rollout.stage, arm if counts else None,
+            rollout.epoch, rollout.stage, arm if counts else None, pool=pool,
         )  # fmt: skip
 
     return layer

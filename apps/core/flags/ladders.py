@@ -31,11 +31,16 @@ HELD = (Row.VETOED, Row.SRM, Row.NO_DATA, Row.SIGNAL, Row.INCONCLUSIVE)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How each run (n,) ended; a number of requests is infinite where it never happened."""
+    """How each run (n,) ended; a number of requests is infinite where it never happened.
+
+    Attributes:
+        ended_by: the `Row` that ended it; 0 where none did.
+    """
 
     rolled_back_at: FloatArray
     full_at: FloatArray
     held: BoolArray
+    ended_by: IntArray
 
 
 @dataclass(slots=True)
@@ -93,7 +98,7 @@ class Ladders:
         return Ladders(
             scenario=scenario,
             traffic=traffic,
-            outcome=Outcome(np.full(r, np.inf), np.full(r, np.inf), np.zeros(r, bool)),
+            outcome=Outcome(np.full(r, np.inf), np.full(r, np.inf), np.zeros(r, bool), zero.copy()),
             index=np.arange(r),
             stage=zero,
             entered=zero,
@@ -187,7 +192,7 @@ class Ladders:
         for k, each in enumerate(self.scenario.behaviours):
             if each.metric.negligible is not None:
                 rate = e.log_cap_promotion(self.bad1[:, k], self.n1, each.metric.negligible)
-                logs[:, k] = np.maximum(logs[:, k], rate)
+                logs[:, k] = e.log_harmless(self.fine[:, k], rate)
         return np.asarray(logs.min(axis=1, initial=np.inf))
 
     def _step(self, ready: BoolArray, share: FloatArray) -> None:
@@ -215,6 +220,7 @@ class Ladders:
         ended |= completed & (self.entered < self.look) & self.scenario.policy.auto_promote
         self.outcome.rolled_back_at[self.index[back]] = self.requests_so_far
         self.outcome.held[self.index[held]] = True
+        self.outcome.ended_by[self.index[ended]] = rows[ended]
         if ended.any():
             self._take(~ended)
 

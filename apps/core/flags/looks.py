@@ -5,10 +5,12 @@ Here rows become counters, and nowhere else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apps.core.flags import health, rollout_votes
+from apps.core.flags.arms_recent import AGAIN_S
 from apps.core.flags.counters import Arms, Counters, Recent, StageCounters, Tally
 from apps.core.flags.metric import Kind
 from apps.core.flags.policy import Policy
@@ -17,6 +19,7 @@ from apps.core.flags.rollout_rows import attempt_of, policy_of, state_of
 from apps.core.flags.rollout_votes import Fold
 from apps.core.flags.states import Rollout
 from apps.core.storage import (
+    flag_acks,
     flag_exposures,
     rollout_counts,
     rollout_evidence,
@@ -145,12 +148,7 @@ async def _recent(s: Session, row: Row, policy: Policy, *, now: float) -> Recent
         arm: met.last_at if met.last_at is not None else await _last_at(s, row, arm, now=now)
         for arm, met in ((CANARY, canary), (CONTROL, control))
     }
-    control_units = control.units
-    if policy.silence_s > rollout_recent.KEPT_S:
-        since = Seen(*key, CONTROL, now - policy.silence_s)
-        control_units = len(
-            await flag_exposures.units(s, since, limit=max(1, policy.min_control_units))
-        )
+    control_units = await _control_units(s, row, policy, now=now, told=control.units)
     return Recent(
         canary.requests,
         canary.bad,
@@ -161,6 +159,22 @@ async def _recent(s: Session, row: Row, policy: Policy, *, now: float) -> Recent
         last[CANARY],
         last[CONTROL],
     )
+
+
+async def _control_units(s: Session, row: Row, policy: Policy, *, now: float, told: int) -> int:
+    """Distinct control units lately: never too many, and enough of them if there are.
+
+    Each worker tells a unit that it has not met for a while, so the sum of what is `told` holds
+    one as often as workers met it. The sample knows who is who, but misses some of a burst.
+    """
+    times = math.floor((policy.silence_s + rollout_recent.SLOT_S) / AGAIN_S) + 1
+    sure = told // (times * max(1, len(await flag_acks.live(s))))
+    sure = sure if policy.silence_s <= rollout_recent.KEPT_S else 0
+    if sure >= policy.min_control_units:
+        return sure
+    since = Seen(row.id, attempt_of(row), CONTROL, now - policy.silence_s)
+    sampled = await flag_exposures.units(s, since, limit=max(1, policy.min_control_units))
+    return max(sure, len(sampled))
 
 
 async def _failing(s: Session, row: Row, *, since: float) -> tuple[set[str], set[str]]:

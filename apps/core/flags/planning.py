@@ -219,13 +219,12 @@ def _proof(
     proof = -math.log(policy.alpha_promote)
 
     def proven(requests: float) -> bool:
-        compared = e.log_promotion(carried + _fine(metric, rate * requests, share))
-        if float(compared) >= proof:
-            return True
+        points = carried + _fine(metric, rate * requests, share)
         if metric.negligible is None:
-            return False
+            return float(e.log_promotion(points)) >= proof
         n1 = spent + share * requests
-        return float(e.log_cap_promotion(rate * n1, n1, metric.negligible)) >= proof
+        little = e.log_cap_promotion(rate * n1, n1, metric.negligible)
+        return float(e.log_harmless(points, little)) >= proof
 
     return _smallest(proven)
 

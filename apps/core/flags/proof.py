@@ -160,7 +160,7 @@ def weigh(metric: Metric, counts: Counts) -> MetricEvidence:
     log_minus = float(e.log_promotion(fine))
     if metric.negligible is not None:
         rate = e.log_cap_promotion(sum(counts.bad1), sum(counts.n1), metric.negligible)
-        log_minus = max(log_minus, float(rate))
+        log_minus = float(e.log_harmless(fine, rate))
     return MetricEvidence(metric, counts, float(e.log_rollback(worse)), log_minus, over, under)
 
 

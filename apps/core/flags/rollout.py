@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,12 +69,25 @@ def by_hand(flag_key: str, percent: float | None) -> Rollout | None:
     return Rollout(flag_key, percent)
 
 
-def arm_of_unit(rollout: Rollout, version: HashVersion, salt: str) -> Callable[[str], str]:
-    """A function from a unit of an experiment to its variant, whatever the percentage."""
+def arm_of_unit(
+    rollout: Rollout, version: HashVersion, salt: str
+) -> Callable[[str], tuple[str, int]]:
+    """A function from a unit of an experiment to its variant and pool, whatever the percentage."""
     names = list(rollout.arms)
     ends = list(accumulate(rollout.arms.values()))
+    width = math.gcd(*rollout.arms.values())
     bucket = rollout_bucket(version, rollout.flag_key, f"{salt}:{ARM_SALT}")
-    return lambda unit: names[bisect_right(ends, bucket(unit) * ends[-1] // BUCKETS)]
+
+    def arm(unit: str) -> tuple[str, int]:
+        place = bucket(unit) * ends[-1] // BUCKETS
+        return names[bisect_right(ends, place)], place // width
+
+    return arm
+
+
+def pool_width(rollout: Rollout) -> int:
+    """Buckets in a pool: the largest number that fits into both arms without a rest."""
+    return math.gcd(rollout.end, BUCKETS - rollout.end)
 
 
 def unit_of(data: Mapping[str, object], bucket_by: tuple[str, ...]) -> str | None:

@@ -12,6 +12,8 @@ from apps.core.flags.evidence import FloatArray
 from apps.core.flags.metric import Form, Metric, Role
 from apps.core.flags.policy import DAY_S, Policy
 
+MOST_UNITS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -96,6 +98,10 @@ class Scenario:
     per_s: float = 5.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.per_s < math.inf:
+            raise Unprocessable(f"Requests a second are a number above 0, not {self.per_s:g}.")
+        if self.units is not None and not 1 <= self.units <= MOST_UNITS:
+            raise Unprocessable(f"Sticky units are 1 to {MOST_UNITS:,}, not {self.units:,}.")
         metrics = [each.metric for each in self.behaviours]
         metrics += [self.quality.metric] if self.quality else []
         for metric in metrics:

@@ -27,3 +27,9 @@ def rerank_by(decisions: Decisions) -> bool | None:
     """Whether such a search reranks; None follows the process's options."""
     rerank = decisions.get(RERANKER)
     return None if rerank is None or rerank.layer in OF_ENVIRONMENT else rerank.on
+
+
+def pool_by(decisions: Decisions) -> str:
+    """Who may share the result of such a search, see `FlagDecision`."""
+    found = (decisions.get(HYBRID), decisions.get(RERANKER))
+    return "/".join(made.shared_by for made in found if made is not None and made.shared_by)

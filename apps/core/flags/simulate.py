@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from apps.core.errors import Unprocessable
 from apps.core.flags.evidence import FloatArray
-from apps.core.flags.ladders import Ladders, Outcome
+from apps.core.flags.ladders import HELD, ROLLED_BACK, Ladders, Outcome
 from apps.core.flags.metric import Kind, Metric
 from apps.core.flags.policy import Policy
+from apps.core.flags.rules import Row
 from apps.core.flags.scenario import Behaviour, Quality, Scenario
 
 BATCH = 2_000
+# Sticky units are remembered for each run; so many of all runs take about 250 MB.
+MOST_REMEMBERED = 10_000_000
 ERROR = Metric("error", negligible=0.001)
 OTHERS = (
     Behaviour(Metric("slow"), 0.05),
@@ -48,9 +51,9 @@ def guarded(
     Raises:
         Unprocessable: a number is out of its range.
     """
-    if not (0 <= p0 <= 1 and risk >= 0 and 1 <= guardrails <= MOST_GUARDRAILS):
+    if not (0 <= p0 <= 1 and 0 <= risk < math.inf and 1 <= guardrails <= MOST_GUARDRAILS):
         raise Unprocessable(
-            f"p0 is 0 to 1, rr is not negative, guardrails are 1 to {MOST_GUARDRAILS}."
+            f"p0 is 0 to 1, rr is a number from 0, guardrails are 1 to {MOST_GUARDRAILS}."
         )
     scored = guardrails == MOST_GUARDRAILS or drop > 0
     return Scenario(
@@ -71,11 +74,12 @@ def simulate(
 
     Args:
         scenario: what happens.
-        reps: independent rollouts; sticky units are redrawn every 2,000 of them.
+        reps: independent rollouts; sticky units are redrawn every 2,000 of them or sooner.
         seed: of the random generator.
         told: hears how many of all looks are done.
     """
-    sizes = [min(BATCH, reps - start) for start in range(0, reps, BATCH)]
+    batch = min(BATCH, max(1, MOST_REMEMBERED // (scenario.units or 1)))
+    sizes = [min(batch, reps - start) for start in range(0, reps, batch)]
     looks = scenario.requests // scenario.look_requests
     rng = np.random.default_rng(seed)
     found = []
@@ -92,6 +96,7 @@ def simulate(
         np.concatenate([each.rolled_back_at for each in found]),
         np.concatenate([each.full_at for each in found]),
         np.concatenate([each.held for each in found]),
+        np.concatenate([each.ended_by for each in found]),
     )
 
 
@@ -101,10 +106,17 @@ def report(outcome: Outcome) -> dict[str, object]:
         "rolled_back_share": float(np.isfinite(outcome.rolled_back_at).mean()),
         "reached_full_share": float(np.isfinite(outcome.full_at).mean()),
         "held_share": float(outcome.held.mean()),
+        "rolled_back_by": _reasons(outcome, ROLLED_BACK),
+        "held_by": _reasons(outcome, HELD),
         "detection_requests": _quantiles(outcome.rolled_back_at),
         "full_requests": _quantiles(outcome.full_at),
         "runs": len(outcome.held),
     }
+
+
+def _reasons(outcome: Outcome, rows: Sequence[Row]) -> dict[str, float]:
+    shares = {row.name.lower(): float((outcome.ended_by == row).mean()) for row in rows}
+    return {name: share for name, share in shares.items() if share}
 
 
 def _quantiles(values: FloatArray) -> dict[str, float | None]:

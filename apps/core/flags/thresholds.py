@@ -1,27 +1,30 @@
-"""What counts as slow and as expensive in a stage: the 95th percentile of answers without the flag.
+"""What is slow or dear in a stage: above the 95th percentile of requests without the flag.
 
-The limits are frozen once a stage, from stored answers of the last day that the flag did not
-touch. When there are too few, the stage's own first control answers come to them; until then
-`slow` and `cost` are not counted.
+Each limit is frozen once a stage, for both arms alike: from what the control of this attempt took
+so far, or while that is too little from stored answers of the last day that the flag did not touch.
+Searches are not stored, so their limit waits for the control's first ones. Until a limit is frozen
+nothing is compared with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apps.core.flags.policy import DAY_S, Policy
-from apps.core.storage import answers, rollout_moves
+from apps.core.flags.rollout import CONTROL
+from apps.core.flags.rollout_rows import attempt_of
+from apps.core.flags.spent import COST, LIMITS, PERCENTILE, SLOW, limit
+from apps.core.storage import answers, rollout_moves, rollout_spent
+from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.rollouts import Rollout
 
-SLOW, COST = "slow", "cost"
 ENOUGH = 100
 # Newest answers that are looked at; more would hold the event loop for too long.
 SAMPLE = 500
-PERCENTILE = 0.95
 AGAIN_S = 5.0
 
 
@@ -34,19 +37,25 @@ class Spent:
 
 
 def spent_without(flag_key: str, body: Mapping[str, Any]) -> Spent | None:
-    """What an answer took that the flag did not touch; None when it did, or nobody knows."""
+    """What an answer took that the flag did not touch; None when it did, or nobody knows.
+
+    Answers from the cache and lists of passages are in no arm, or no answers: they would make the
+    limit too strict.
+    """
     made = (body.get("decision") or {}).get("flags", {}).get(flag_key)
     timings, usage = body.get("timings_ms") or {}, body.get("usage") or {}
     if made is None or made.get("on") or "total" not in timings:
+        return None
+    if body.get("served_by") == "cache" or body.get("mode") == "search":
         return None
     tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
     return Spent(float(timings["total"]), float(tokens))
 
 
-def limits(spent: Sequence[Spent]) -> dict[str, float] | None:
-    """`slow` in milliseconds and `cost` in tokens; None when there are too few answers."""
+def limits(spent: Sequence[Spent]) -> dict[str, float]:
+    """`slow` in milliseconds and `cost` in tokens; nothing when there are too few answers."""
     if len(spent) < ENOUGH:
-        return None
+        return {}
     return {
         SLOW: percentile(each.duration_ms for each in spent),
         COST: percentile(each.tokens for each in spent),
@@ -60,24 +69,37 @@ def percentile(values: Iterable[float]) -> float:
 
 
 class Thresholds:
-    """Freezes the limits of each stage, asking for answers every few seconds at most."""
+    """Freezes the limits of each stage, asking for them every few seconds at most."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._asked: dict[str, float] = {}
 
     async def freeze(self, row: Rollout, policy: Policy, *, now: float) -> Rollout | None:
-        """Store the limits of the running stage; None when there was nothing to do."""
-        wanted = {metric.name for metric in policy.metrics} & {SLOW, COST}
-        if row.tau is not None or not wanted or now - self._asked.get(row.id, 0.0) < AGAIN_S:
+        """Store limits of the running stage; None when there was nothing to do."""
+        known = dict(row.tau or {})
+        needed = {name for metric in policy.metrics for name in LIMITS.get(metric.name, ())}
+        missing = needed - known.keys()
+        if not missing or now - self._asked.get(row.id, -math.inf) < AGAIN_S:
             return None
         self._asked[row.id] = now
         async with self._storage.reading() as s:
-            bodies = await answers.bodies(s, since=now - DAY_S, limit=SAMPLE)
-        spent = (spent_without(row.flag_key, body) for body in bodies)
-        found = limits([each for each in spent if each is not None])
-        if found is None:
+            found = await _found(s, row, missing, now=now)
+        if not found:
             return None
-        tau = {name: limit for name, limit in found.items() if name in wanted}
         async with self._storage.session() as s:
-            return await rollout_moves.freeze_tau(s, row, tau, now=now)
+            return await rollout_moves.freeze_tau(s, row, {**known, **found}, now=now)
+
+
+async def _found(
+    s: Session, row: Rollout, missing: Collection[str], *, now: float
+) -> dict[str, float]:
+    taken = await rollout_spent.classes(s, row.id, attempt_of(row), arm=CONTROL)
+    own = {name: limit(taken.get(name, {}), enough=ENOUGH) for name in missing}
+    found = {name: value for name, value in own.items() if value is not None}
+    if not (missing - found.keys()) & {SLOW, COST}:
+        return found
+    bodies = await answers.bodies(s, since=now - DAY_S, limit=SAMPLE)
+    spent = (spent_without(row.flag_key, body) for body in bodies)
+    stored = limits([each for each in spent if each is not None])
+    return {**{name: value for name, value in stored.items() if name in missing}, **found}

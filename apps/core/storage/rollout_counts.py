@@ -26,6 +26,8 @@ from apps.core.storage.flag_tables import (
 UNITS = "units"
 # Counters of the last moments, see `rollout_recent.py`; they are no metrics.
 SLOT_PREFIX = "w:"
+# Counters of what the control takes, see `rollout_spent.py`; neither are they.
+CLASS_PREFIX = "h:"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,11 +116,12 @@ async def merge(s: Session, batch: Batch) -> int:
 
 
 async def tallies(s: Session, rollout_id: str, epoch: int) -> dict[Cell, Tally]:
-    """Every counter of an attempt, without the slots of its last moments."""
+    """Every counter of an attempt that is a metric's, and its units."""
     query = select(flag_metric_counter).where(
         flag_metric_counter.c.rollout_id == rollout_id,
         flag_metric_counter.c.epoch == epoch,
         ~flag_metric_counter.c.metric.startswith(SLOT_PREFIX),
+        ~flag_metric_counter.c.metric.startswith(CLASS_PREFIX),
     )
     return {
         Cell(row.rollout_id, row.epoch, row.stage_idx, row.metric, row.arm): Tally(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from apps.core.domain.models import SearchQuery
-from apps.core.flags.searching import HYBRID, RERANKER, mode_by, rerank_by
+from apps.core.flags.searching import HYBRID, RERANKER, mode_by, pool_by, rerank_by
 from apps.orchestration.events import Found
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -30,6 +30,8 @@ def _query(state: AnswerState, ctx: RunContext) -> SearchQuery:
     query = state["search"] or SearchQuery(
         state["question_masked"], top_k=state["top_k"], filters=state["filters"]
     )
+    if pool := pool_by(state["decisions"]):
+        query = replace(query, pool=pool)
     if query.mode is None:
         ctx.exposed(HYBRID, NODE.name)
         query = replace(query, mode=mode_by(state["decisions"]))

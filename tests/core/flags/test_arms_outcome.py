@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -80,11 +80,35 @@ def test_without_limits_nothing_is_slow_or_dear() -> None:
 def test_a_search_knows_its_errors_and_its_lost_legs() -> None:
     """A leg that was lost is a failure of its flag alone."""
     result = SearchResult((), 0, "lexical", "v", "ko", degraded=("dense",))
-    outcome = searched((), "r", 1.0, result=result)
+    outcome = searched((), "r", 1.0, duration_ms=5.0, result=result)
     assert findings(outcome, "hybrid_search", TAU)["node_error"]
     assert not findings(outcome, "reranker", TAU)["node_error"]
     assert findings(outcome, "reranker", TAU)["fallback"]
-    assert findings(searched((), "r", 1.0, result=None), "reranker", TAU)["error"]
+    assert findings(searched((), "r", 1.0, duration_ms=5.0, result=None), "reranker", TAU)["error"]
+
+
+@pytest.mark.parametrize(("route", "name"), [("answer", "slow"), ("search", "slow_search")])
+def test_each_route_has_its_own_limit(route: Literal["answer", "search"], name: str) -> None:
+    """A search of 40 ms is slow among searches; the limit of answers says nothing of it."""
+    outcome = Outcome((), "r", 1.0, route=route, duration_ms=40.0)
+    other = {"slow": "slow_search", "slow_search": "slow"}[name]
+    assert findings(outcome, "x", {name: 30.0, other: 1e9})["slow"]
+    assert not findings(outcome, "x", {name: 40.0, other: 0.0})["slow"]
+    assert "slow" not in findings(outcome, "x", {other: 30.0})
+
+
+def test_of_a_request_that_was_left_only_slowness_can_be_known() -> None:
+    """It took at least as long as its caller waited."""
+    left = Outcome((), "r", 1.0, duration_ms=101.0, left=True)
+    assert findings(left, "x", {"slow": 100.0}) == {"slow": True}
+    assert findings(left, "x", {"slow": 101.0}) == findings(left, "x", {}) == {}
+
+
+def test_a_list_is_a_search_and_has_no_tokens() -> None:
+    """In the route of answers it would pull their limit down."""
+    listed = answered(replace(GOOD, mode="search", answer=""), has_models=True)
+    assert set(listed.spent) == {"slow_search"}
+    assert set(answered(GOOD, has_models=True).spent) == {"slow", "cost"}
 
 
 def test_a_failed_run_is_an_error_and_little_else_is_known() -> None:

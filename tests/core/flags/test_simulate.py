@@ -11,6 +11,7 @@ from apps.core.errors import Unprocessable
 from apps.core.flags.ladders import Ladders, Outcome
 from apps.core.flags.metric import Metric, Role
 from apps.core.flags.policy import Policy
+from apps.core.flags.rules import Row
 from apps.core.flags.scenario import Behaviour, Quality, Scenario, Weather
 from apps.core.flags.simulate import OTHERS, QUALITY, at_share, guarded, report, simulate
 
@@ -120,12 +121,19 @@ def test_progress_ends_at_its_total() -> None:
     assert told[-1] == (400, 400)
 
 
+def ended(*rolled_back_at: float) -> Outcome:
+    at = np.array(rolled_back_at)
+    by = np.where(np.isfinite(at), int(Row.HARM), 0)
+    return Outcome(at, np.full(len(at), np.inf), np.zeros(len(at), bool), by)
+
+
 def test_quantiles_count_the_runs_that_never_end() -> None:
     """The median over all runs is None when most are never rolled back."""
-    outcome = Outcome(np.array([50.0, np.inf, np.inf]), np.full(3, np.inf), np.zeros(3, bool))
+    outcome = ended(50.0, np.inf, np.inf)
     assert report(outcome)["detection_requests"] == {"p50": None, "p90": None}
-    found = Outcome(np.array([50.0, 100.0, np.inf]), np.full(3, np.inf), np.zeros(3, bool))
+    found = ended(50.0, 100.0, np.inf)
     assert report(found)["detection_requests"] == {"p50": 100.0, "p90": None}
+    assert report(found)["rolled_back_by"] == {"harm": 2 / 3}
 
 
 @pytest.mark.parametrize(
