@@ -16,11 +16,13 @@ import typer
 
 from apps.cli.database import open_storage
 from apps.cli.output import console, machine, table, told_plainly
+from apps.cli.rollout_plan import leave_words, print_bases, print_warnings
 from apps.core.errors import Unprocessable
 from apps.core.settings import load
 from apps.core.wiring import SystemClock
 
 if TYPE_CHECKING:
+    from apps.core.flags.forecast import Forecast
     from apps.core.flags.rollouts import RolloutAdmin
     from apps.core.storage.flag_audit import Cause
 
@@ -60,15 +62,21 @@ def create(
 
     async def work(admin: RolloutAdmin) -> Told:
         made, expected = await admin.create(wanted, cause=cause_of(reason))
+        if not json:
+            _print_draft(made, expected)
         return {**made, "forecast": expected.as_json(), "warnings": list(expected.warnings)}
 
     made = _done(work)
     if json:
         machine(made)
-        return
+
+
+def _print_draft(made: Told, expected: Forecast) -> None:
     console.print(f"{made['id']} is a draft; `dtrag rollout start {made['id']}` starts it.")
-    for warning in made["warnings"]:
-        console.print(f"[yellow]{warning}[/yellow]")
+    print_bases(expected)
+    for percent, stage in zip(made["stages"], expected.stages, strict=True):
+        console.print(f"at {percent:g} %: {leave_words(stage, expected)}")
+    print_warnings(expected)
 
 
 @told_plainly()

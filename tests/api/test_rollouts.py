@@ -46,10 +46,13 @@ async def draft(people: httpx.AsyncClient, **body: object) -> RolloutDraft:
 async def test_a_draft_comes_with_a_forecast(
     people: httpx.AsyncClient, world: World, storage: Storage
 ) -> None:
-    """Without traffic there is only a warning; with little, the stages exceed their caps."""
+    """Without traffic there are no times; with little, the stages exceed their caps."""
     first = await draft(people, reason="시험")
     assert (first.state, first.percent) == ("DRAFT", 0.0)
-    assert first.warnings == ["There was no answer in the last 7 days, so nothing can be forecast."]
+    assert first.warnings[-2].startswith("No traffic measured yet")
+    assert first.forecast["per_s"] is None
+    assert {stage["leave_s"] for stage in first.forecast["stages"]} == {None}
+    assert all(stage["leave_requests"] for stage in first.forecast["stages"])
     now = world.clock.now()
     async with storage.session() as s:
         for number in range(20):
@@ -58,6 +61,8 @@ async def test_a_draft_comes_with_a_forecast(
     second = await draft(people, stages=[10, 50, 100], policy={"auto_promote": False})
     assert len(second.forecast["stages"]) == 3
     assert "would exceed its cap" in second.warnings[0]
+    assert any("Only 20 answers" in warning for warning in second.warnings)
+    assert all(stage["leave_s"] > 0 for stage in second.forecast["stages"])
 
 
 async def test_the_way_of_a_rollout(people: httpx.AsyncClient) -> None:

@@ -30,13 +30,13 @@ class Expected:
 
     Attributes:
         rates: metric name → bad share in the control; a metric without one is left out.
-        per_s: exposures a second.
+        per_s: exposures a second; None when nobody knows, so that only requests count.
         quality: distribution of the score and the drop that should be seen.
         risk: relative risk of the events that should be seen.
     """
 
     rates: Mapping[str, float]
-    per_s: float
+    per_s: float | None
     quality: Quality | None = None
     risk: float = 2.0
 
@@ -85,7 +85,8 @@ def plan(policy: Policy, expected: Expected) -> tuple[StagePlan, ...]:
             name: _delay(policy, expected, name, share, weight=weight)
             for name, weight in seen.items()
         }
-        cap = min(policy.max_stage_requests, policy.max_stage_s * expected.per_s)
+        longest = math.inf if expected.per_s is None else policy.max_stage_s * expected.per_s
+        cap = min(policy.max_stage_requests, longest)
         over_cap = leave > max(cap, needs["dwell"])
         plans.append(StagePlan(share, alone, detect, leave, waits_for, over_cap))
         if math.isfinite(leave):
@@ -205,7 +206,7 @@ def _needs(
 ) -> dict[str, float]:
     share, last = policy.share(stage), stage == policy.last_stage
     stay_s = policy.soak_s if last else policy.dwell_s
-    needs = {"dwell": stay_s * expected.per_s, "units": policy.min_units / share}
+    needs = {"dwell": stay_s * (expected.per_s or 0.0), "units": policy.min_units / share}
     for name, rate in expected.rates.items():
         metric = policy.metric(name)
         if metric.role is Role.GUARDRAIL:

@@ -16,7 +16,7 @@ import orjson
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import Blocked, BusinessFailure, NotFound, Unprocessable, VersionConflict
-from apps.core.flags import forecast, health, looks, rollout_view, vetoes
+from apps.core.flags import forecast, health, looks, past, rollout_view, vetoes
 from apps.core.flags.decision import assess
 from apps.core.flags.definition import SALT
 from apps.core.flags.forecast import Forecast
@@ -104,8 +104,8 @@ class RolloutAdmin:
                 policy=policy_json(policy),
             )
             row = await rollouts.create(s, wish, cause=cause)
-            rate = await forecast.per_s(s, now=cause.at)
-        expected = await asyncio.to_thread(forecast.forecast, policy, rate)
+            lately = await past.read(s, now=cause.at)
+        expected = await asyncio.to_thread(forecast.forecast, policy, lately)
         return rollout_view.summary(row), expected
 
     async def every(
