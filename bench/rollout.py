@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from apps.core.flags import planning
+from apps.core.flags import evidence, planning
 from apps.core.flags.ladders import Outcome
 from apps.core.flags.policy import DAY_S, Policy
 from apps.core.flags.scenario import Quality, Scenario, Weather
@@ -27,8 +27,9 @@ from apps.core.flags.simulate import OTHERS, QUALITY, at_share, guarded, simulat
 
 SEED = 20261121
 LADDER = Policy()
-# With few sticky units the default of 400 canary units would keep every run in its first stage.
-STICKY = replace(LADDER, min_units=50)
+# With few sticky units the defaults would keep every run in its first stage, or hold it.
+STICKY = replace(LADDER, min_units=50, min_control_units=5)
+TEN = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100)
 OUTAGE = Weather(outage_at_s=900.0)
 DAILY = Weather(drift=0.8)
 
@@ -81,6 +82,7 @@ def harmless() -> tuple[Case, ...]:
         Case("outage, 1 to 15 % for 10 min", replace(service(), weather=OUTAGE), 4_000),
         Case("daily drift, 0.2 to 1.8 %", day, 2_000),
         Case("six guardrails", service(guardrails=6), 2_000),
+        Case("ten stages", service(replace(LADDER, stages=TEN)), 1_000),
         Case("500 sticky units", sticky(500), 2_000),
         Case("2,000 sticky units", sticky(2_000), 1_000),
     )
@@ -179,6 +181,27 @@ def arrivals(run: Callable[[Case], Outcome]) -> Iterator[Line]:
         )
 
 
+def uneven(seed: int, runs: int) -> Iterator[Line]:
+    """The check of the split: looked at after every tenth unit of 50,000, at a share of 10 %."""
+    rng = np.random.default_rng(seed)
+    total = np.arange(10, 50_001, 10)
+    threshold = math.log(LADDER.srm_threshold)
+    for true, target in ((0.1, None), (0.12, 6_000), (0.15, 1_500), (0.08, 6_000)):
+        alarm = np.full(runs, np.inf)
+        for run in range(runs):
+            canary = rng.binomial(10, true, len(total)).cumsum()
+            over = evidence.log_srm(canary, total - canary, 0.1) >= threshold
+            if over.any():
+                alarm[run] = total[over.argmax()]
+        if target is None:
+            found = float(np.isfinite(alarm).mean())
+            yield Line("even split taken for uneven", "<= .1 %", found, found <= 0.001, runs)
+            continue
+        middle = median(alarm)
+        met = middle is not None and middle <= target
+        yield Line(f"units until seen: 10 % are {true:.0%}", f"<= {target:,}", middle, met, runs)
+
+
 def usual_practice(seed: int, runs: int) -> Iterator[Line]:
     """What peeking at a z-test, and fixed thresholds, do with a harmless canary at 10 %."""
     rng = np.random.default_rng(seed)
@@ -236,6 +259,7 @@ def main() -> None:
     if not options.json:
         print(f"seed {options.seed}\n{'':52}{'target':>10}{'measured':>10}{'forecast':>10}   runs")
     parts = [false_rollbacks(run), delays(run), arrivals(run)]
+    parts.append(uneven(options.seed, max(1, round(1_000 * options.scale))))
     parts.append(usual_practice(options.seed, max(1, round(2_000 * options.scale))))
     if options.matrix:
         parts.append(matrix(options.seed, max(1, round(100 * options.scale))))

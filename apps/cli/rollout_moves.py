@@ -16,6 +16,7 @@ import typer
 
 from apps.cli.database import open_storage
 from apps.cli.output import console, machine, table, told_plainly
+from apps.cli.rollout_evidence import evidence
 from apps.cli.rollout_plan import leave_words, print_bases, print_warnings
 from apps.core.errors import Unprocessable
 from apps.core.settings import load
@@ -39,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(create)
     app.command("list")(list_rollouts)
     app.command()(status)
-    for command in (start, pause, resume, promote, rollback, trigger):
+    for command in (evidence, start, pause, resume, promote, rollback, trigger):
         app.command()(command)
 
 

@@ -118,7 +118,8 @@ def leave_words(stage: StagePlan, found: Forecast) -> str:
     asked = "; a person is asked before" if stage.over_cap else ""
     words = f"a good release goes on after {requests} requests, waiting for {stage.waits_for}"
     if seconds is None or found.per_s is None:
-        return words + asked
+        stay = span_words(found.stays_s[found.stages.index(stage)])
+        return f"{words}, and not before {stay}{asked}"
     return f"{words}: about {span_words(seconds)} at {rate_words(found.per_s)}{asked}"
 
 

@@ -207,6 +207,21 @@ async def test_thumbs_down_finds_its_arm(desk: Desk, storage: Storage) -> None:
     assert found["feedback", "control"] == Tally(n=3, bad=1, total=2.0)
 
 
+async def test_a_late_thumb_counts_where_the_answer_was_given(desk: Desk, storage: Storage) -> None:
+    """Of the stage and arm that chance drew for the answer, whatever stage runs by then."""
+    (user,) = desk.users("canary", 1)
+    met = desk.exposed(user)
+    assert met is not None
+    moved = half(str(met.rollout), stage=1)
+    desk.flags.snapshot = desk.flags.snapshot.changed(rollouts={"debate_mode": moved})
+    desk.arms.feedback([met], bad=True)
+    desk.arms.feedback([met], bad=True)
+    await desk.arms.flush(storage)
+    async with storage.reading() as s:
+        log = await rollout_counts.votes(s, str(met.rollout), 1, metrics=("feedback",))
+    assert [(vote.stage_idx, vote.arm) for _, vote in log] == [(0, "canary")]
+
+
 async def test_the_last_moments_are_read_by_anybody(desk: Desk, storage: Storage) -> None:
     """A window of the canary's requests, bad ones and fatal events; control units of longer."""
     (bad,), calm = desk.users("canary", 1), desk.users("control", 3)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from apps.core.errors import Blocked, BusinessFailure, NotFound
+from apps.core.flags import recheck
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback
 from apps.core.flags.node_watch import FAILURES
 from apps.core.flags.proof import verify_evidence
@@ -15,7 +17,7 @@ from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_acks import Ack
 from apps.core.storage.flag_exposures import Exposure, exposure_row
-from apps.core.storage.flag_tables import flag_exposure, flag_worker_ack
+from apps.core.storage.flag_tables import flag_exposure, flag_vote, flag_worker_ack
 from tests.contracts.rollout_scene import KEY, Scene
 
 METRICS = (
@@ -42,6 +44,10 @@ def only(done: list[Action]) -> Action:
 
 async def check_evidence(scene: Scene) -> None:
     """What the newest audit row claims follows from its counts, and from the vote log."""
+    async with scene.storage.reading() as s:
+        checked = await recheck.decisions(s, await scene.row())
+    assert checked
+    assert all(each.follows and each.logged for each in checked)
     evidence = (await scene.audit())[0].evidence
     assert evidence is not None
     order = evidence["stage_idxs"]
@@ -119,6 +125,19 @@ async def test_harm_rolls_back_with_its_evidence(scene: Scene) -> None:
     await check_evidence(scene)
     assert await scene.tick() == []
     assert len(await scene.audit()) == len(audit)
+
+
+async def test_evidence_that_was_not_counted_is_found(scene: Scene) -> None:
+    """A vote that is gone, or one that came too much, does not come to the counts of the row."""
+    await scene.begin(POLICY)
+    await scene.traffic(canary=100, control=900, bad={"error": (12, 5)})
+    assert isinstance(only(await scene.tick()), Rollback)
+    async with scene.storage.session() as s:
+        one = await rollout_counts.votes(s, scene.rollout_id, 1, metrics=("error",), limit=1)
+        await s.execute(delete(flag_vote).where(flag_vote.c.id == one[0][0]))
+    async with scene.storage.reading() as s:
+        (checked,) = await recheck.decisions(s, await scene.row())
+    assert (checked.follows, checked.logged) == (True, False)
 
 
 async def test_a_lower_score_alone_rolls_back(scene: Scene) -> None:

@@ -127,7 +127,7 @@ async def test_a_controller_killed_anywhere_leaves_all_or_nothing(
 
 
 async def test_one_of_all_workers_leads(database_url: str, storage: Storage) -> None:
-    """Four claims at the same moment; a worker that dies is followed by another."""
+    """Four claims at the same moment; `test_flag_workers` shows who follows one that dies."""
     racing = [processes.start(LEADING_PROCESS, database_url, f"w{n}") for n in range(RACERS)]
     leads = []
     for process in racing:

@@ -20,7 +20,7 @@ REFUSED = "# refused"
 # What a reader must see in the output of the block that holds the words.
 SEEN = {
     REFUSED: r"FEATURE_DEBATE_MODE=false",
-    "rollout plan": r"canary share 0\.05.*after 24002 requests",
+    "rollout plan": r"canary share 0\.05.*after 29226 requests",
     "rollout simulate": r"rolled_back_share",
     "rollout create": r"is a draft.*RUNNING at 5 %",
     "status debate_mode --watch": r"RUNNING  5 %.*combined.*next: ",
@@ -34,6 +34,7 @@ SEEN = {
     "reranker=12.5%": r"reranker is 12\.5 %.*reranker is off",
     "X-DTRAG-Flags:": r"debate_mode=off",
     "pilot.json": r"meta_planner = True \(TARGETING_MATCH, TARGETING\)",
+    "rollout evidence": r"from its counts",
     "experiment show": r"RUNNING.*on against off.*STOPPED",
     "flags audit": r"goal of the quarter|the owner decided|repaired.*The chain holds",
     "/ofrep/": r'"value":true,"variant":"on"',

@@ -57,12 +57,14 @@ class Forecast:
     Fields:
         per_s: requests a second; None when nobody knows.
         past: what was measured; rates: what the forecast goes by.
+        stays_s: shortest stay in each stage, whatever the traffic.
     """
 
     per_s: float | None
     past: Past
     rates: Mapping[str, Base]
     stages: tuple[StagePlan, ...]
+    stays_s: tuple[float, ...]
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -76,7 +78,10 @@ class Forecast:
                 name: {"value": base.value, "source": base.source, "of": base.of}
                 for name, base in self.rates.items()
             },
-            "stages": [self._stage(stage) for stage in self.stages],
+            "stages": [
+                {**self._stage(stage), "stay_s": stay_s}
+                for stage, stay_s in zip(self.stages, self.stays_s, strict=True)
+            ],
         }
 
     def _stage(self, stage: StagePlan) -> dict[str, object]:
@@ -112,7 +117,10 @@ def forecast(policy: Policy, past: Past, wish: Wish | None = None) -> Forecast:
         of = past.rates["quality"].of if measured else None
         source = "measured" if measured else "given" if "quality" in said.rates else "assumed"
         rates["quality"] = Base(score.mean, source, of)
-    return Forecast(per_s, past, rates, stages, _warnings(policy, past, said, rates, stages))
+    stays_s = (policy.dwell_s,) * policy.last_stage + (policy.soak_s,)
+    return Forecast(
+        per_s, past, rates, stages, stays_s, _warnings(policy, past, said, rates, stages)
+    )
 
 
 def _base(name: str, past: Past, said: Wish) -> Base | None:

@@ -12,8 +12,8 @@ from apps.core.flags.evidence import BoolArray, FloatArray
 from apps.core.flags.scenario import Behaviour, Quality
 
 IntArray = NDArray[np.int64]
-SKEW = 1.5
-"""Standard deviation of the log volume of sticky units."""
+SKEW = 1.8
+"""Standard deviation of the log volume of sticky units: 1 % of them make 30 % of the requests."""
 DIFFERENCE_SHAPE = 0.5
 """Gamma shape of the units' lasting differences in error rate: standard deviation 1.4 means."""
 DRAW_TABLE = 1 << 16

@@ -46,6 +46,15 @@ def test_promotion_evidence_has_its_reference_values(
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+@given(counts, counts, st.floats(-20, 20))
+def test_two_proofs_of_harmlessness_are_averaged(s1: int, s0: int, rate: float) -> None:
+    """The larger of two E-processes is none: its mean would pass 1."""
+    points = e.promotion_points(s1, s0, 0.1)
+    found = float(e.log_harmless(points, rate))
+    expected = np.logaddexp(float(e.log_promotion(points)), rate) - math.log(2)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_score_evidence_has_its_reference_value() -> None:
     """FLAGS.md 13.3: votes (1, .2), (0, .8), (0, .9), (1, .3) at w = .1."""
     state = ScoreState.fresh().after([True, False, False, True], [0.2, 0.8, 0.9, 0.3], 0.1)
