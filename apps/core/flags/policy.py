@@ -31,6 +31,8 @@ class Policy:
         breaker_requests, breaker_share, breaker_window_s: so many canary requests, so large a
             bad share among them and among their units, in so short a time, roll back without
             statistics.
+        breaker_units: bad units that this takes; one or two busy customers whose requests always
+            fail are no breakdown.
         cooldown_s: rest after a rollback before a person may start again without `force`.
         auto_promote: whether the controller may take the next step by itself.
     """
@@ -52,6 +54,7 @@ class Policy:
     breaker_requests: int = 20
     breaker_share: float = 0.5
     breaker_window_s: float = MINUTE_S
+    breaker_units: int = 3
     cooldown_s: float = HOUR_S
     auto_promote: bool = True
 
@@ -111,7 +114,13 @@ def _number_faults(policy: Policy) -> Iterator[tuple[bool, str]]:
         yield not getattr(policy, name) > 1, f"{name} must be above 1."
     for name in ("dwell_s", "soak_s", "cooldown_s", "min_units", "min_control_units"):
         yield not getattr(policy, name) >= 0, f"{name} must not be negative."
-    for name in ("silence_s", "breaker_window_s", "breaker_requests", "max_stage_requests"):
+    for name in (
+        "silence_s",
+        "breaker_window_s",
+        "breaker_requests",
+        "breaker_units",
+        "max_stage_requests",
+    ):
         yield not getattr(policy, name) > 0, f"{name} must be above 0."
     longest = max(policy.dwell_s, policy.soak_s)
     yield not policy.max_stage_s >= longest, "max_stage_s must not end before dwell_s or soak_s."

@@ -116,13 +116,14 @@ def judge(reading: Reading, policy: Policy) -> NDArray[np.int64]:
 def broken(reading: Reading, policy: Policy) -> NDArray[np.bool_]:
     """Whether too many of the latest canary requests were bad, whatever the control did.
 
-    The same share of the units must be bad, or one busy customer whose requests always fail would
-    roll every canary back that it falls into.
+    The same share of the units must be bad, and some of them, or one busy customer whose requests
+    always fail would roll every canary back that it falls into.
     """
     n, bad = np.asarray(reading.canary_requests), np.asarray(reading.canary_bad)
     units, bad_units = np.asarray(reading.canary_units), np.asarray(reading.canary_bad_units)
     often, share = n >= policy.breaker_requests, policy.breaker_share
-    return np.asarray(often & (bad >= share * n) & (bad_units >= share * units))
+    several = (bad_units >= share * units) & (bad_units >= policy.breaker_units)
+    return np.asarray(often & (bad >= share * n) & several)
 
 
 def silent(reading: Reading, policy: Policy) -> NDArray[np.bool_]:

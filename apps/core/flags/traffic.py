@@ -31,7 +31,7 @@ class Batch:
         seen1: (r,) units first seen in the canary of this stage.
         active0: (r,) distinct control units of the last `silence_s`.
         active1, failing1: (r,) distinct canary units of the last `breaker_window_s`, and those for
-            which the first metric was bad in it.
+            which the first metric was bad in it for the first time.
         canary, score, counted: (r, t) scores in their order; t is 0 without a score metric.
     """
 
@@ -155,7 +155,7 @@ class UnitTraffic:
         self._bucket = rng.random((rollouts, units), np.float32)
         self._seen = np.zeros((rollouts, units), bool)
         self._seen_canary = np.zeros((rollouts, units), bool)
-        # The look in which a unit was last seen, seen in the canary, and bad in it.
+        # The look in which a unit was last seen, seen in the canary, and first bad in it.
         self._at = np.full((3, rollouts, units), LONG_AGO, np.int32)
         self._voted = np.zeros((len(load.behaviours), rollouts, units), bool)
         self._look = 0
@@ -204,7 +204,8 @@ class UnitTraffic:
             counts[1, :, k] = np.bincount(rows[~by_canary], minlength=r)
             counts[2, :, k] = (bad & canary).sum(axis=1)
             if k == 0:
-                rows, places = np.nonzero(bad & canary)
+                # As the controller: who was bad for the first time, not who is so again.
+                rows, places = rows[by_canary], places[by_canary]
                 self._at[2, rows, unit[rows, places]] = self._look
         return counts[0], counts[1], counts[2]
 

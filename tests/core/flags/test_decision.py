@@ -144,7 +144,7 @@ ROLLBACKS = {
     "crash_loop": seen(health=Health(silences=(20.0, 60.0, 100.0))),
     "breaker": seen(
         recent=replace(
-            RECENT, canary_requests=20, canary_bad=10, canary_units=4, canary_bad_units=2
+            RECENT, canary_requests=20, canary_bad=10, canary_units=6, canary_bad_units=3
         )
     ),
     "fatal": seen(recent=replace(RECENT, fatal={"pii_miss": 1})),
@@ -261,7 +261,7 @@ def test_what_serves_nobody_is_left_alone(state: State) -> None:
     assert action.reason == state
 
 
-@pytest.mark.parametrize("fields", [(19, 19, 9, 9), (40, 19, 9, 9), (40, 30, 5, 2)])
+@pytest.mark.parametrize("fields", [(19, 19, 9, 9), (40, 19, 9, 9), (40, 30, 8, 3), (40, 40, 2, 2)])
 def test_the_breaker_needs_many_bad_requests_of_many_units(
     fields: tuple[int, int, int, int],
 ) -> None:
