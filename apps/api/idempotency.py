@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,11 +15,12 @@ from apps.api.admission import caller_of
 from apps.api.render import JSON_TYPE
 from apps.api.services import services_of
 from apps.api.store_ports import Once, Remembered, Ticket
-from apps.core.errors import UserFailure
+from apps.core.errors import StorageDown, UserFailure
 
 MAX_KEY_CHARS = 255
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARS}}}")
 LOCAL_CALLER = "local"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,29 @@ class Claim:
     earlier: Remembered | None
 
     async def keep(self, status: int, body: bytes) -> None:
-        """Remember the result."""
-        await self.once.finish(self.ticket, status=status, body=body)
+        """Remember the result; an outage must not take it from who waits for it."""
+        try:
+            await self.once.finish(self.ticket, status=status, body=body)
+        except StorageDown as error:
+            log.warning("idempotency.not_kept", error=error.detail)
 
     async def drop(self) -> None:
         """Forget the claim, so that a request that failed may be tried again."""
-        await self.once.abandon(self.ticket)
+        try:
+            await self.once.abandon(self.ticket)
+        except StorageDown as error:
+            log.warning("idempotency.not_dropped", error=error.detail)
 
 
-async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
+async def claim(request: Request, route: str, *, raw: bytes, needed: bool = True) -> Claim | None:
     """Claim the request's key; None when it has none.
 
+    Args:
+        needed: else None is also given while the database is away: for work that is better done
+            twice than not at all.
+
     Raises:
+        StorageDown: the database is away and the claim is needed.
         BusinessFailure: the key was used with another body, or its request still runs.
         UserFailure: the key is empty, too long, or not printable ASCII.
     """
@@ -54,7 +67,13 @@ async def claim(request: Request, route: str, *, raw: bytes) -> Claim | None:
     once = (await services.stores.get()).once
     caller = caller_of(request).key_id or LOCAL_CALLER
     ticket = Ticket(caller, route, key, services.clock.now())
-    earlier = await once.begin(ticket, body_sha256=hashlib.sha256(raw).hexdigest())
+    try:
+        earlier = await once.begin(ticket, body_sha256=hashlib.sha256(raw).hexdigest())
+    except StorageDown as error:
+        if needed:
+            raise
+        log.warning("idempotency.not_claimed", error=error.detail)
+        return None
     return Claim(once, ticket, earlier)
 
 

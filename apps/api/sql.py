@@ -23,6 +23,7 @@ from apps.core.storage.keyring import KeyRing
 from apps.core.storage.secret import service_secret
 
 CACHE_TOPIC = "cache"
+COUNT_S = 5.0
 BEHIND = "The database schema is behind this program; run `alembic upgrade head`."
 
 
@@ -34,10 +35,10 @@ class Sql:
         self.watch = watch
         self._clock = clock
         self._pepper = service_secret(settings)
-        ring = KeyRing(storage.reading, watch, self._pepper)
+        self.ring = KeyRing(storage.reading, watch, self._pepper)
         self.answers = SqlAnswers(storage)
         self.documents = SqlDocuments(storage)
-        self.keys = SqlKeys(storage, ring, pepper=self._pepper, clock=clock)
+        self.keys = SqlKeys(storage, self.ring, pepper=self._pepper, clock=clock)
         self.rollouts = SqlRollouts(storage, clock)
         self.experiments = SqlExperiments(storage, clock)
         # A claim must outlive the longest request, or two of them could do the same work.
@@ -59,6 +60,7 @@ class Sql:
                 raise StorageDown(BEHIND)
             opened = cls(settings, clock, storage, await open_watch(storage.url))
             await opened._make_first_key()
+            await opened.ring.current()
         except BaseException:
             await storage.close()
             raise
@@ -106,7 +108,7 @@ class Sql:
 
     async def count_use(self, uses: Mapping[str, int]) -> None:
         """Add requests to their keys."""
-        async with self.storage.session() as s:
+        async with self.storage.session(within_s=COUNT_S) as s:
             await keys.count_use(s, uses, day=self._today(), now=self._clock.now())
 
     async def used_today(self) -> Mapping[str, int]:

@@ -18,6 +18,8 @@ from apps.core.text import pii
 
 # The worker that answered writes within this time; another worker may be asked sooner.
 BEHIND_S = 0.3
+# A request waits no longer for its Idempotency-Key.
+ONCE_S = 1.0
 # The part of a stored answer that was not sent: for feedback, which arms it had met.
 EXPOSED = "exposed"
 
@@ -211,7 +213,7 @@ class SqlOnce:
 
     async def begin(self, ticket: ports.Ticket, *, body_sha256: str) -> ports.Remembered | None:
         """Claim the key, or give the earlier result."""
-        async with self._storage.session() as s:
+        async with self._storage.session(within_s=ONCE_S) as s:
             earlier = await idempotency.claim(
                 s, _claim(ticket), body_sha256=body_sha256, claim_s=self._claim_s
             )
@@ -219,12 +221,12 @@ class SqlOnce:
 
     async def finish(self, ticket: ports.Ticket, *, status: int, body: bytes) -> None:
         """Remember the result."""
-        async with self._storage.session() as s:
+        async with self._storage.session(within_s=ONCE_S) as s:
             await idempotency.complete(s, _claim(ticket), idempotency.StoredResponse(status, body))
 
     async def abandon(self, ticket: ports.Ticket) -> None:
         """Forget a claim whose request failed."""
-        async with self._storage.session() as s:
+        async with self._storage.session(within_s=ONCE_S) as s:
             await idempotency.release(s, _claim(ticket))
 
 

@@ -128,11 +128,10 @@ class Loader:
     async def _load(self, group: asyncio.TaskGroup) -> None:
         services = self.services
         sql = await loaded(services.stores, self._open_sql)
-        for key_id, used in (await sql.used_today()).items():
-            services.limiter.used_today(key_id, used)
         arms = sql.arms(self.flags, self.flags.nodes)
         services.arms.succeed(arms)
-        group.create_task(self.usage.write_forever(sql.count_use))
+        group.create_task(kept_going("keys", sql.ring.follow))
+        group.create_task(kept_going("usage", partial(self.usage.write_forever, sql.count_use)))
         group.create_task(kept_going("arms", partial(arms.run, sql.storage)))
         group.create_task(kept_going("rollouts", await self._open_controller(sql)))
         group.create_task(self._ingest(sql))
@@ -153,13 +152,18 @@ class Loader:
 
     async def _open_sql(self) -> Sql:
         module = await asyncio.to_thread(importlib.import_module, "apps.api.sql")
-        sql: Sql = await module.Sql.open(self.settings, self.clock)
-        self.closing.push_async_callback(sql.close)
+        # What was opened by an attempt that fails is closed before the next one.
+        async with AsyncExitStack() as failing:
+            sql: Sql = await module.Sql.open(self.settings, self.clock)
+            failing.push_async_callback(sql.close)
+            for key_id, used in (await sql.used_today()).items():
+                self.services.limiter.used_today(key_id, used)
+            self.flags.attach(sql.storage, sql.watch, bell=wiring.open_bell(self.settings))
+            failing.push_async_callback(self.flags.detach)
+            await self.flags.load()
+            self.closing.push_async_exit(failing.pop_all())
         self.generations.source = sql.generation
         self.caches.shared(sql.bump_cache)
-        self.flags.attach(sql.storage, sql.watch, bell=wiring.open_bell(self.settings))
-        self.closing.push_async_callback(self.flags.detach)
-        await self.flags.load()
         await self._offer_flags()
         return sql
 

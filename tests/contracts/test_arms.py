@@ -255,10 +255,10 @@ class Away:
         self._committed = committed
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
+    async def session(self, *, within_s: float) -> AsyncIterator[Session]:
         if not self._committed:
             raise StorageDown("gone")
-        async with self._storage.session() as s:
+        async with self._storage.session(within_s=within_s) as s:
             yield s
         raise StorageDown("gone in the commit")
 

@@ -337,10 +337,10 @@ async def test_many_requests_reload_once(storage: Storage) -> None:
     watch = await changes.open_watch(storage.url)
     reads = 0
 
-    def reading():
+    def reading(*, within_s):
         nonlocal reads
         reads += 1
-        return storage.reading()
+        return storage.reading(within_s=within_s)
 
     ring = KeyRing(reading, watch, PEPPER)
     found = await asyncio.gather(*(ring.current() for _ in range(20)))

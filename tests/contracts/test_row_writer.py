@@ -67,13 +67,13 @@ class Interrupted:
         self.committed = asyncio.Event()
 
     @asynccontextmanager
-    async def session(self):
+    async def session(self, *, within_s):
         """A unit of work that may fail."""
         self.units += 1
         fails = self.units <= self.times
         if fails and not self._after_commit:
             raise StorageDown("away")
-        async with self._storage.session() as s:
+        async with self._storage.session(within_s=within_s) as s:
             yield s
         if fails:
             raise StorageDown("the answer to the commit got lost")

@@ -35,7 +35,8 @@ IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "description": "The same key and body have one result for 24 hours.",
+    "description": "The same key and body have one result for 24 hours; an answer is given "
+    "without that promise while the database is away.",
 }
 LAST_EVENT_ID = {
     "name": "Last-Event-ID",
@@ -82,7 +83,7 @@ async def answer(request: Request) -> Response:
     answerer = await services.answerer.get()
     if streamed and "last-event-id" in request.headers:
         return await _resumed(request, answerer, asked)
-    claimed = await claim(request, ROUTE, raw=await whole_body(request))
+    claimed = await claim(request, ROUTE, raw=await whole_body(request), needed=False)
     if claimed is not None and claimed.earlier is not None:
         return _again(claimed.earlier, exchange, streamed=streamed)
     if streamed:

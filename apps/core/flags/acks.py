@@ -47,7 +47,8 @@ async def wait_for(storage: Storage, version: int, *, clock: Clock, limit_s: flo
     started_s = clock.monotonic()
     seen: dict[str, float] = {}
     while True:
-        async with storage.reading() as s:
+        left_s = max(limit_s - (clock.monotonic() - started_s), LOOK_S)
+        async with storage.reading(within_s=left_s) as s:
             live = await flag_acks.live(s)
         missing = tuple(ack.worker_id for ack in live if ack.version < version)
         spent_s = clock.monotonic() - started_s

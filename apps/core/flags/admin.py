@@ -27,6 +27,9 @@ from apps.core.storage.flag_audit import Cause, Source
 from apps.core.storage.flags import NO_VERSION, FlagTable, FlagWish, StoredFlag
 from apps.core.storage.rollouts import Rollout
 
+# A database that does not say so by then is taken for away, and the kill goes to this host.
+KILL_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -201,7 +204,7 @@ class FlagAdmin(FlagReader):
         self, work: Callable[[Session], Awaitable[None]], keys: frozenset[str]
     ) -> Killed:
         try:
-            async with self.storage.session() as s:
+            async with self.storage.session(within_s=KILL_S) as s:
                 await work(s)
                 version = (await flag_versions.read(s)).version
         except StorageDown:

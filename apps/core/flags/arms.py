@@ -44,6 +44,7 @@ from apps.core.telemetry import metrics
 
 FLUSH_S = 1.0
 TIDY_S = 600.0
+MERGE_S = 5.0
 # Exposures that are kept to look into, for each flag and arm between two flushes.
 SAMPLED = 5
 # Outcomes hold the text of an answer; past this many they are counted at once.
@@ -133,7 +134,7 @@ class ArmRecorder:
             return
         batch, merged = self._gathered.take(), False
         try:
-            async with storage.session() as s:
+            async with storage.session(within_s=MERGE_S) as s:
                 await rollout_counts.merge(s, batch)
                 merged = True
         except (StorageDown, asyncio.CancelledError):

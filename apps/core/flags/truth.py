@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from apps.core.errors import StorageDown
 from apps.core.flags.sources import Reading
 from apps.core.storage import flag_acks, flag_files, flag_versions
 from apps.core.storage.changes import Watch
-from apps.core.storage.engine import Session, Storage
+from apps.core.storage.engine import Storage
 from apps.core.storage.flag_acks import Ack
 from apps.core.storage.flag_audit import Facts
 from apps.core.storage.flag_files import HostFile
@@ -32,43 +27,29 @@ class Truth:
 
     async def load(self) -> FlagTable:
         """All flags in one state."""
-        async with _in_time(), self._storage.reading() as s:
+        async with self._storage.reading(within_s=ANSWER_TIMEOUT_S) as s:
             return await load_flags(s)
 
     async def version(self) -> int:
         """The newest version, asked of the database itself."""
-        async with _in_time(), self._storage.reading() as s:
+        async with self._storage.reading(within_s=ANSWER_TIMEOUT_S) as s:
             return (await flag_versions.read(s)).version
 
     async def acknowledge(
         self, worker: str, host: str, *, version: int, vetoes: tuple[str, ...], report: Facts
     ) -> None:
         """Say which version a worker answers with, and what only it can see."""
-        async with self._writing() as s:
+        async with self._storage.session(within_s=ANSWER_TIMEOUT_S) as s:
             await flag_acks.put(s, Ack(worker, host, version, vetoes, report))
 
     async def forget(self, worker_id: str) -> None:
         """Take the worker out of the list."""
-        async with self._writing() as s:
+        async with self._storage.session(within_s=ANSWER_TIMEOUT_S) as s:
             await flag_acks.remove(s, worker_id)
 
     async def record(self, host: str, reading: Reading, *, actor: str, now: float) -> None:
         """Audit what a file says, unless another worker of the host was first."""
         changed_at = reading.changed_at or now
         read = HostFile(host, reading.source, reading.sha256, reading.content, changed_at)
-        async with self._writing() as s:
+        async with self._storage.session(within_s=ANSWER_TIMEOUT_S) as s:
             await flag_files.record(s, read, actor=actor, now=now)
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[Session]:
-        async with _in_time(), self._storage.session() as s:
-            yield s
-
-
-@asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            yield
-    except TimeoutError as error:
-        raise StorageDown("The database does not answer.") from error

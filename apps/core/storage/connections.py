@@ -7,9 +7,11 @@ pool; a reading unit of work is a read-only transaction.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -28,6 +30,12 @@ Insert = sqlite.Insert | postgresql.Insert
 BUSY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 10.0
+# No statement of ours takes as long; a connection that a firewall forgot would be waited for
+# until TCP gives up, a quarter of an hour later.
+STATEMENT_TIMEOUT_S = 60.0
+FAREWELL_S = 0.2
+# The option of a connection that carries the limit of its unit of work.
+BUSY_S = "busy_s"
 # SQLSTATE classes 08 connection, 28 login, 3D no such database, 53 resources, 57P shutdown, and
 # 40 serialization or deadlock: nothing was kept, the same unit of work may succeed later.
 PASSING_SQLSTATES = ("08", "28", "3D", "40", "53", "57P")
@@ -88,7 +96,7 @@ def sqlite_engine(
     ]
     event.listen(engine.sync_engine, "connect", _prepare(pragmas))
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-    event.listen(engine.sync_engine, "begin", _begin(begin))
+    event.listen(engine.sync_engine, "begin", _begin(begin, busy_timeout_s))
     return engine
 
 
@@ -104,17 +112,39 @@ def _prepare(pragmas: list[str]) -> Callable[[Any, object], None]:
     return connected
 
 
-def _begin(statement: str) -> Callable[[Connection], None]:
+def _begin(statement: str, busy_timeout_s: float) -> Callable[[Connection], None]:
     def begun(connection: Connection) -> None:
+        # What waits for a lock cannot be interrupted, so it must know the limit itself.
+        busy_s = connection.get_execution_options().get(BUSY_S, busy_timeout_s)
+        if connection.info.get(BUSY_S, busy_timeout_s) != busy_s:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}")
+            connection.info[BUSY_S] = busy_s
         connection.exec_driver_sql(statement)
 
     return begun
 
 
 def postgresql_engine(
-    url: URL, *, size: int = 1, overflow: int = 0, wait_s: float = POOL_TIMEOUT_S
+    url: URL,
+    *,
+    size: int = 1,
+    overflow: int = 0,
+    wait_s: float = POOL_TIMEOUT_S,
+    statement_s: float | None = STATEMENT_TIMEOUT_S,
 ) -> AsyncEngine:
-    """A pool of asyncpg connections; `sslmode` in the URL is understood as libpq does."""
+    """A pool of asyncpg connections; `sslmode` in the URL is understood as libpq does.
+
+    Args:
+        statement_s: no statement takes longer, nor a pause in a transaction; None is no limit.
+    """
+    idle = (
+        {}
+        if statement_s is None
+        else {
+            # A worker that vanished must not keep its locks.
+            "idle_in_transaction_session_timeout": f"{statement_s:.0f}s"
+        }
+    )
     return create_async_engine(
         _renamed(url, "sslmode", "ssl"),
         pool_size=size,
@@ -125,9 +155,31 @@ def postgresql_engine(
         json_deserializer=orjson.loads,
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
-            "server_settings": {"application_name": "dtrag", "jit": "off"},
+            "command_timeout": statement_s,
+            "connection_class": prompt_connection(),
+            "server_settings": {"application_name": "dtrag", "jit": "off", **idle},
         },
     )
+
+
+def prompt_connection() -> type[Any]:
+    """An asyncpg connection that does not wait long for a server's farewell.
+
+    A unit of work that ran out of time ends by closing its connection. Waiting two seconds there,
+    as SQLAlchemy asks for, would double the limit that the caller set.
+    """
+    # Imported late: SQLite needs no PostgreSQL driver.
+    import asyncpg  # noqa: PLC0415
+
+    # asyncpg has no types.
+    class Prompt(asyncpg.Connection):  # type: ignore[misc]
+        # The driver's own signature.
+        async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+            # Without an answer the driver has cut the connection off by then.
+            with suppress(TimeoutError):
+                await super().close(timeout=min(timeout or FAREWELL_S, FAREWELL_S))
+
+    return Prompt
 
 
 def driver_url(url: URL) -> str:
@@ -143,21 +195,37 @@ def _renamed(url: URL, old: str, new: str) -> URL:
 
 
 @asynccontextmanager
-async def unit(engine: AsyncEngine) -> AsyncIterator[Session]:
+async def unit(engine: AsyncEngine, *, within_s: float | None = None) -> AsyncIterator[Session]:
     """One transaction: commits at normal exit, rolls back otherwise.
 
+    Args:
+        within_s: all of it must be done by then; None is as long as the drivers wait.
+
     Raises:
-        StorageDown: the database is away, full, or locked for too long.
+        StorageDown: the database is away, full, locked for too long, or too slow.
     """
+    _refuse_absent(engine.url)
     with translated():
-        async with AsyncExitStack() as stack:
+        async with asyncio.timeout(within_s), AsyncExitStack() as stack:
             try:
                 connection = await stack.enter_async_context(engine.connect())
             except OSError as error:
                 # asyncpg leaves a refused, missing or slow server to the system's own words.
                 raise StorageDown("The database cannot be reached.") from error
+            if within_s is not None:
+                await connection.execution_options(**{BUSY_S: within_s})
             async with connection.begin():
                 yield connection
+
+
+def _refuse_absent(url: URL) -> None:
+    """SQLite would go on in a file that was moved away, or begin an empty one in its place.
+
+    Raises:
+        StorageDown: there is no file.
+    """
+    if url.get_backend_name() == "sqlite" and not os.path.exists(url.database or ""):  # noqa: PTH110 - a Path costs more
+        raise StorageDown("The database file is not there.")
 
 
 @contextmanager
@@ -167,6 +235,8 @@ def translated() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise StorageDown("All database connections are in use.", retry_after_s=1.0) from error
+    except TimeoutError as error:
+        raise StorageDown("The database does not answer.", retry_after_s=1.0) from error
     except (SQLAlchemyError, ConnectionError) as error:
         if not _is_outage(error):
             raise

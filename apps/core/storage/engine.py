@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from apps.core.errors import StorageDown
 from apps.core.settings import Settings
 from apps.core.storage.connections import (
     Insert,
@@ -79,24 +77,30 @@ class Storage:
         return self.url.get_backend_name() == "sqlite"
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
+    async def session(self, *, within_s: float | None = None) -> AsyncIterator[Session]:
         """One unit of work: commits at normal exit, rolls back otherwise. Never nest two.
 
+        Args:
+            within_s: all of it must be done by then, for work that somebody waits for.
+
         Raises:
-            StorageDown: the database is away, full, or locked for too long; nothing was kept,
-                unless the connection broke during the commit itself.
+            StorageDown: the database is away, full, locked for too long, or too slow; nothing
+                was kept, unless the connection broke during the commit itself.
         """
-        async with unit(self._writing) as connection:
+        async with unit(self._writing, within_s=within_s) as connection:
             yield connection
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Session]:
+    async def reading(self, *, within_s: float | None = None) -> AsyncIterator[Session]:
         """One unit of work that only reads and sees one state; it never waits for writers.
 
+        Args:
+            within_s: as for `session`.
+
         Raises:
-            StorageDown: the database is away.
+            StorageDown: the database is away or too slow.
         """
-        async with unit(self._reading) as connection:
+        async with unit(self._reading, within_s=within_s) as connection:
             yield connection
 
     async def ping(self) -> None:
@@ -105,11 +109,8 @@ class Storage:
         Raises:
             StorageDown: none came within 2 s.
         """
-        try:
-            async with asyncio.timeout(PING_TIMEOUT_S), self.reading() as s:
-                await s.execute(text("SELECT 1"))
-        except TimeoutError as error:
-            raise StorageDown("The database does not answer.") from error
+        async with self.reading(within_s=PING_TIMEOUT_S) as s:
+            await s.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         """Write what waits, then close all connections."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Protocol
+
+import structlog
 
 from apps.core.domain.models import Caller
+from apps.core.errors import StorageDown
 from apps.core.storage import keys
 from apps.core.storage.changes import Watch
 from apps.core.storage.connections import Session
@@ -18,7 +22,11 @@ from apps.core.storage.keys import ApiKey
 Network = IPv4Network | IPv6Network
 # Compared when an id is unknown, so that it takes as long as a wrong secret.
 NO_HASH = "0" * 64
+READ_S = 2.0
+FOLLOW_S = 0.2
 ID_PLACE = slice(len(keys.PREFIX), len(keys.PREFIX) + keys.ID_CHARACTERS)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,19 @@ class KeySnapshot:
         return entry.key if entry else None
 
 
+class Reading(Protocol):
+    """Opens a unit of work that reads; `Storage.reading` does."""
+
+    def __call__(self, *, within_s: float) -> AbstractAsyncContextManager[Session]:
+        """As there."""
+
+
 class KeyRing:
     """Keeps the newest snapshot; `open` it once a process."""
 
     def __init__(
         self,
-        reading: Callable[[], AbstractAsyncContextManager[Session]],
+        reading: Reading,
         watch: Watch,
         pepper: bytes,
     ) -> None:
@@ -88,6 +103,18 @@ class KeyRing:
                 await self._reload()
         return self._snapshot
 
+    async def follow(self) -> None:
+        """Read changed keys before anybody asks, so that an outage finds them read.
+
+        Endless, until cancelled.
+        """
+        while True:
+            try:
+                await self.current()
+            except StorageDown as error:
+                log.warning("keys.not_read", error=error.detail)
+            await asyncio.sleep(FOLLOW_S)
+
     async def refresh(self) -> KeySnapshot:
         """The keys with every change that was committed before this call; use after a write."""
         await self._watch.refresh()
@@ -97,7 +124,7 @@ class KeyRing:
         # Read before the keys: a change in between only means one more reload.
         version = self._watch.version(keys.TOPIC)
         if version != self._loaded_at_version:
-            async with self._reading() as s:
+            async with self._reading(within_s=READ_S) as s:
                 self._snapshot = await load(s, self._snapshot.pepper)
             self._loaded_at_version = version
 

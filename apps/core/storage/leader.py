@@ -20,6 +20,7 @@ from apps.core.storage.engine import Storage
 from apps.core.storage.flag_tables import flag_leader
 
 LEASE_S = 5.0
+HOLD_S = 2.0
 
 
 class Leader(Protocol):
@@ -52,7 +53,7 @@ class LeaseLeader:
     async def hold(self) -> bool:
         """Take or prolong the lease."""
         try:
-            async with self._storage.session() as s:
+            async with self._storage.session(within_s=HOLD_S) as s:
                 now = database_now(s)
                 row = {"id": 1, "holder": self._holder, "lease_until": now + LEASE_S}
                 statement = insert(s, flag_leader).values(row)

@@ -121,7 +121,7 @@ def _engine(url: URL) -> AsyncEngine:
     if _is_sqlite(url):
         # Off, because rebuilding a table drops the old one, which would empty its children.
         return sqlite_engine(url, busy_timeout_s=LOCK_WAIT_S, foreign_keys=False)
-    return postgresql_engine(url)
+    return postgresql_engine(url, statement_s=None)
 
 
 def _is_sqlite(url: URL) -> bool:

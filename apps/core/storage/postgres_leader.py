@@ -14,6 +14,8 @@ from apps.core.storage.postgres_watch import ANSWER_TIMEOUT_S, OUTAGES
 
 # Any constant, other than the lock of the migrations.
 ADVISORY_LOCK = 0x64747262
+# A leader speaks each second; one that is silent for so long leads no more.
+IDLE_S = 10.0
 
 
 class LockLeader:
@@ -43,6 +45,12 @@ class LockLeader:
     async def _ask(self) -> bool:
         if self._connection is None:
             self._connection = await asyncpg.connect(self._url)
+            # Where the server does not learn that this connection broke, it would keep the lock
+            # until TCP gives up. PostgreSQL 13 does not know the setting.
+            await self._connection.execute(
+                "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = $2",
+                f"{IDLE_S:.0f}s", "idle_session_timeout",
+            )  # fmt: skip
         if self._leads:
             # Taking the lock again would count it twice; that the session answers is enough.
             return bool(await self._connection.fetchval("SELECT true"))

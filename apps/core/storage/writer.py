@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Table
@@ -26,17 +27,24 @@ from apps.core.telemetry import metrics
 
 Row = Mapping[str, object]
 Waiting = tuple[Table, Row]
-Sessions = Callable[[], AbstractAsyncContextManager[Session]]
 
 MOST_IN_A_COMMIT = 1000
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 2.0
+COMMIT_S = 5.0
 # SQLAlchemy wraps what a driver calls an error; a lone surrogate or a number that is too large
 # comes as Python's own.
 Refusal = SQLAlchemyError | ValueError | TypeError | OverflowError
 REFUSALS = (SQLAlchemyError, ValueError, TypeError, OverflowError)
 
 log = structlog.get_logger(__name__)
+
+
+class Sessions(Protocol):
+    """Opens a unit of work; `Storage.session` does."""
+
+    def __call__(self, *, within_s: float) -> AbstractAsyncContextManager[Session]:
+        """As there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,7 @@ class RowWriter:
                 return
 
     async def _insert(self, group: Sequence[Waiting]) -> None:
-        async with self._sessions() as s:
+        async with self._sessions(within_s=COMMIT_S) as s:
             for _, like in groupby(group, key=_shape):
                 rows = list(like)
                 statement = insert(s, rows[0][0]).on_conflict_do_nothing()
