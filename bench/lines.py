@@ -1,0 +1,100 @@
+"""Kept connections to each worker of a service: the kernel gives a connection to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bench.load import READ_LIMIT, encode
+
+ATTEMPTS = 600
+AT_ONCE = 8
+EFFECTIVE = "x-dtrag-flags-effective"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """What every flag was decided to be."""
+        pairs = (each.partition("=") for each in self.headers.get(EFFECTIVE, "").split(";"))
+        return {key: value == "on" for key, _, value in pairs if key}
+
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
+class Line:
+    """One connection, which always leads to the same worker."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._one_at_a_time = asyncio.Lock()
+        self.pid = 0
+
+    @classmethod
+    async def open(cls, port: int) -> Line:
+        """Connect, and ask which worker took it."""
+        line = cls(*await asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT))
+        line.pid = int((await line.ask(get("/healthz"))).json()["pid"])
+        return line
+
+    async def ask(self, request: bytes) -> Reply:
+        """Send a request and read its whole answer."""
+        async with self._one_at_a_time:
+            return await self._asked(request)
+
+    async def _asked(self, request: bytes) -> Reply:
+        self._writer.write(request)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines[1:] if line)
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        body = await self._reader.readexactly(int(headers.get("content-length", 0)))
+        return Reply(int(lines[0].split()[1]), headers, body)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+async def lines(port: int, *, workers: int, each: int = 1) -> dict[int, list[Line]]:
+    """`each` connections to each of `workers`, by process id.
+
+    Raises:
+        RuntimeError: a worker takes none.
+    """
+    found: dict[int, list[Line]] = {}
+    spare: list[Line] = []
+    for _ in range(ATTEMPTS // AT_ONCE):
+        for line in await asyncio.gather(*(Line.open(port) for _ in range(AT_ONCE))):
+            mine = found.setdefault(line.pid, [])
+            (mine if len(mine) < each else spare).append(line)
+        if len(found) == workers and all(len(mine) == each for mine in found.values()):
+            break
+    for line in spare:
+        line.close()
+    if len(found) < workers or any(len(mine) < each for mine in found.values()):
+        raise RuntimeError(f"{len(found)} of {workers} workers took connections")
+    return found
+
+
+def get(path: str, **headers: str) -> bytes:
+    """One GET request as bytes; `_` in a header's name is written `-`."""
+    named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{named}\r\n".encode()
+
+
+def post(path: str, body: object, *headers: tuple[str, str], method: str = "POST") -> bytes:
+    """One request with a JSON body as bytes."""
+    request = encode(path, json.dumps(body).encode(), headers)
+    return method.encode() + request.removeprefix(b"POST")
