@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from bench.load import READ_LIMIT, encode
+from bench.servers import START_LIMIT_S
 
-ATTEMPTS = 600
 AT_ONCE = 8
 EFFECTIVE = "x-dtrag-flags-effective"
 
@@ -74,17 +75,20 @@ async def lines(port: int, *, workers: int, each: int = 1) -> dict[int, list[Lin
         RuntimeError: a worker takes none.
     """
     found: dict[int, list[Line]] = {}
-    spare: list[Line] = []
-    for _ in range(ATTEMPTS // AT_ONCE):
+    end_s = time.monotonic() + START_LIMIT_S
+    while len(found) < workers or any(len(mine) < each for mine in found.values()):
+        if time.monotonic() > end_s:
+            raise RuntimeError(f"{len(found)} of {workers} workers took connections")
         for line in await asyncio.gather(*(Line.open(port) for _ in range(AT_ONCE))):
             mine = found.setdefault(line.pid, [])
-            (mine if len(mine) < each else spare).append(line)
-        if len(found) == workers and all(len(mine) == each for mine in found.values()):
-            break
-    for line in spare:
-        line.close()
-    if len(found) < workers or any(len(mine) < each for mine in found.values()):
-        raise RuntimeError(f"{len(found)} of {workers} workers took connections")
+            if len(mine) < each:
+                mine.append(line)
+            else:
+                line.close()
+        # What waits is closed after five seconds.
+        await asyncio.gather(
+            *(line.ask(get("/healthz")) for mine in found.values() for line in mine)
+        )
     return found
 
 

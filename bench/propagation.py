@@ -6,6 +6,7 @@ acknowledgements. A decision is stale when it began after the writer had seen th
 of that worker and still used an older version.
 
 Run: python -m bench.propagation [--flips 200] [--workers 4] [--engine sqlite|postgresql|envfile]
+With --http the workers are those of a real service, see `bench/propagation_http.py`.
 """
 
 from __future__ import annotations
@@ -260,11 +261,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flips", type=int, default=200)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--http", action="store_true", help="by HTTP against a real service")
+    parser.add_argument("--others", type=int, default=10, help="by CLI and by file, with --http")
     parser.add_argument("--engine", choices=["sqlite", "postgresql", "envfile"])
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.work:
         asyncio.run(work(load()))
+        return
+    if asked.http:
+        from bench import propagation_http
+
+        engines = [asked.engine] if asked.engine else ["sqlite", "postgresql"]
+        propagation_http.show(
+            engines, flips=asked.flips, workers=asked.workers, others=asked.others
+        )
         return
     for engine in [asked.engine] if asked.engine else ["sqlite", "postgresql", "envfile"]:
         if engine == "postgresql":

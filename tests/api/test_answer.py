@@ -180,6 +180,37 @@ async def test_a_failed_request_may_be_tried_again(client: httpx.AsyncClient, wo
     assert (await client.post("/answer", json=QUESTION, headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_an_answer_is_given_without_a_promise_while_the_database_is_away(
+    client: httpx.AsyncClient, world: World, accept: str
+) -> None:
+    """Answering twice harms nobody; an opinion cannot be kept, so it is refused."""
+    world.stores.once.away = True
+    headers = {"Idempotency-Key": "k1", "Accept": accept}
+    assert (await client.post("/answer", json=QUESTION, headers=headers)).status_code == 200
+    said = {"answer_id": "a", "rating": 5}
+    reply = await client.post("/api/v1/feedback", json=said, headers=headers)
+    assert (reply.status_code, reply.json()["code"]) == (503, "network_failure")
+
+
+@pytest.mark.parametrize("error", [None, ProviderBusy("busy")])
+async def test_an_outage_in_the_middle_takes_no_answer_away(
+    client: httpx.AsyncClient, world: World, error: ProviderBusy | None
+) -> None:
+    """The claim can neither be kept nor dropped; the caller gets what happened nevertheless."""
+
+    async def claimed(_ticket: object, *, body_sha256: str) -> None:
+        assert body_sha256
+        world.stores.once.away = True
+
+    # One request only; a whole class would say less.
+    world.stores.once.begin = claimed  # type: ignore[method-assign]
+    world.answerer.error = error
+    reply = await client.post("/answer", json=QUESTION, headers={"Idempotency-Key": "k1"})
+    assert reply.status_code == (200 if error is None else 503)
+    assert error is None or reply.json()["code"] == "rate_limit_exceeded"
+
+
 async def test_an_unusable_idempotency_key(client: httpx.AsyncClient) -> None:
     """Empty, over 255 characters, or not visible."""
     for key in ("", "x" * 256, "a b", "\x7f"):

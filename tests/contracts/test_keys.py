@@ -353,3 +353,18 @@ async def test_many_requests_reload_once(storage: Storage) -> None:
     assert not any(known.authenticate(new.secret, HERE, NOW) for known in found)
     assert reads == 2
     await watch.close()
+
+
+async def test_keys_are_read_before_anybody_asks(storage: Storage) -> None:
+    """So an outage finds even an idle worker able to tell who calls."""
+    watch = await changes.open_watch(storage.url)
+    ring = KeyRing(storage.reading, watch, PEPPER)
+    following = asyncio.create_task(ring.follow())
+    new = await make(storage)
+    await watch.refresh()
+    async with asyncio.timeout(10):
+        while ring.known.key(new.key.id) is None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await watch.close()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import time
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
+from apps.core.errors import StorageDown
+from apps.core.settings import Settings
 from apps.core.storage import tables
+from apps.core.storage.connections import BUSY_TIMEOUT_S
 from apps.core.storage.engine import Session, Storage, insert
 
 change = tables.change
@@ -110,3 +116,49 @@ async def test_json_comes_back_as_it_went_in(storage: Storage) -> None:
         await s.execute(tables.answer.insert().values(row))
     async with storage.reading() as s:
         assert (await s.execute(select(tables.answer.c.body))).scalar_one() == body
+
+
+async def test_a_statement_that_is_alone_is_kept(storage: Storage) -> None:
+    """It is its own transaction, and the next unit of work is a whole one again."""
+    async with storage.session(alone=True) as s:
+        await _put(s, "a")
+    with pytest.raises(KeyError):
+        async with storage.session() as s:
+            await _put(s, "b")
+            raise KeyError
+    assert await _count(storage) == 1
+
+
+async def test_who_waits_waits_no_longer_than_the_limit(
+    storage: Storage, database_url: str, make_settings: Callable[..., Settings]
+) -> None:
+    """Another process holds the lock; the unit gives up in time and others may wait as before."""
+    other = await Storage.open(make_settings(DATABASE_URL=database_url))
+    async with storage.session() as s:
+        await _put(s, "a")
+    began_s = time.monotonic()
+    async with other.session() as held:
+        await held.execute(change.update().values(version=2))
+        with pytest.raises(StorageDown):
+            async with storage.session(within_s=0.2) as s:
+                await s.execute(change.update().values(version=3))
+    assert time.monotonic() - began_s < BUSY_TIMEOUT_S - 1
+    async with storage.session() as s:
+        await s.execute(change.update().values(version=3))
+    await other.close()
+
+
+async def test_sqlite_is_down_without_its_file(
+    sqlite_url: str, make_settings: Callable[..., Settings]
+) -> None:
+    """It neither goes on in a file that was moved away nor begins an empty one in its place."""
+    storage = await Storage.open(make_settings(DATABASE_URL=sqlite_url))
+    async with storage.session() as s:
+        await _put(s, "a")
+    file = storage.url.database or ""
+    shutil.move(file, f"{file}.away")
+    with pytest.raises(StorageDown):
+        await _count(storage)
+    shutil.move(f"{file}.away", file)  # nothing stands in its place
+    assert await _count(storage) == 1
+    await storage.close()

@@ -153,8 +153,10 @@ class FakeOnce:
     """Digest and result by caller, route and key."""
 
     rows: dict[tuple[str, str, str], tuple[str, Remembered | None]] = field(default_factory=dict)
+    away: bool = False
 
     async def begin(self, ticket: Ticket, *, body_sha256: str) -> Remembered | None:
+        self._refuse()
         name = (ticket.caller, ticket.route, ticket.key)
         if name not in self.rows:
             self.rows[name] = (body_sha256, None)
@@ -167,11 +169,17 @@ class FakeOnce:
         return result
 
     async def finish(self, ticket: Ticket, *, status: int, body: bytes) -> None:
+        self._refuse()
         name = (ticket.caller, ticket.route, ticket.key)
         self.rows[name] = (self.rows[name][0], Remembered(status, body))
 
     async def abandon(self, ticket: Ticket) -> None:
+        self._refuse()
         self.rows.pop((ticket.caller, ticket.route, ticket.key), None)
+
+    def _refuse(self) -> None:
+        if self.away:
+            raise StorageDown("away")
 
 
 @dataclass

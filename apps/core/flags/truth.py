@@ -39,7 +39,7 @@ class Truth:
         self, worker: str, host: str, *, version: int, vetoes: tuple[str, ...], report: Facts
     ) -> None:
         """Say which version a worker answers with, and what only it can see."""
-        async with self._storage.session(within_s=ANSWER_TIMEOUT_S) as s:
+        async with self._storage.session(within_s=ANSWER_TIMEOUT_S, alone=True) as s:
             await flag_acks.put(s, Ack(worker, host, version, vetoes, report))
 
     async def forget(self, worker_id: str) -> None:

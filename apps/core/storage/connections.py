@@ -34,8 +34,8 @@ POOL_TIMEOUT_S = 10.0
 # until TCP gives up, a quarter of an hour later.
 STATEMENT_TIMEOUT_S = 60.0
 FAREWELL_S = 0.2
-# The option of a connection that carries the limit of its unit of work.
-BUSY_S = "busy_s"
+# Options of a connection that carry what was asked of its unit of work.
+BUSY_S, ALONE = "busy_s", "alone"
 # SQLSTATE classes 08 connection, 28 login, 3D no such database, 53 resources, 57P shutdown, and
 # 40 serialization or deadlock: nothing was kept, the same unit of work may succeed later.
 PASSING_SQLSTATES = ("08", "28", "3D", "40", "53", "57P")
@@ -119,7 +119,8 @@ def _begin(statement: str, busy_timeout_s: float) -> Callable[[Connection], None
         if connection.info.get(BUSY_S, busy_timeout_s) != busy_s:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}")
             connection.info[BUSY_S] = busy_s
-        connection.exec_driver_sql(statement)
+        if not connection.get_execution_options().get(ALONE):
+            connection.exec_driver_sql(statement)
 
     return begun
 
@@ -195,11 +196,15 @@ def _renamed(url: URL, old: str, new: str) -> URL:
 
 
 @asynccontextmanager
-async def unit(engine: AsyncEngine, *, within_s: float | None = None) -> AsyncIterator[Session]:
+async def unit(
+    engine: AsyncEngine, *, within_s: float | None = None, alone: bool = False
+) -> AsyncIterator[Session]:
     """One transaction: commits at normal exit, rolls back otherwise.
 
     Args:
         within_s: all of it must be done by then; None is as long as the drivers wait.
+        alone: it is a single statement; SQLite holds its write lock for that one only, and not
+            over three turns of a busy event loop.
 
     Raises:
         StorageDown: the database is away, full, locked for too long, or too slow.
@@ -214,6 +219,8 @@ async def unit(engine: AsyncEngine, *, within_s: float | None = None) -> AsyncIt
                 raise StorageDown("The database cannot be reached.") from error
             if within_s is not None:
                 await connection.execution_options(**{BUSY_S: within_s})
+            if alone:
+                await connection.execution_options(**{ALONE: True})
             async with connection.begin():
                 yield connection
 

@@ -77,17 +77,20 @@ class Storage:
         return self.url.get_backend_name() == "sqlite"
 
     @asynccontextmanager
-    async def session(self, *, within_s: float | None = None) -> AsyncIterator[Session]:
+    async def session(
+        self, *, within_s: float | None = None, alone: bool = False
+    ) -> AsyncIterator[Session]:
         """One unit of work: commits at normal exit, rolls back otherwise. Never nest two.
 
         Args:
             within_s: all of it must be done by then, for work that somebody waits for.
+            alone: it is a single statement, see `unit`.
 
         Raises:
             StorageDown: the database is away, full, locked for too long, or too slow; nothing
                 was kept, unless the connection broke during the commit itself.
         """
-        async with unit(self._writing, within_s=within_s) as connection:
+        async with unit(self._writing, within_s=within_s, alone=alone) as connection:
             yield connection
 
     @asynccontextmanager

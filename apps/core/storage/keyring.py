@@ -91,6 +91,11 @@ class KeyRing:
         self._loaded_at_version: int | None = None
         self._reloading = asyncio.Lock()
 
+    @property
+    def known(self) -> KeySnapshot:
+        """The keys as they were last read."""
+        return self._snapshot
+
     async def current(self) -> KeySnapshot:
         """The keys as of now; reads SQL only when a key has changed.
 

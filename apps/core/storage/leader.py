@@ -53,7 +53,7 @@ class LeaseLeader:
     async def hold(self) -> bool:
         """Take or prolong the lease."""
         try:
-            async with self._storage.session(within_s=HOLD_S) as s:
+            async with self._storage.session(within_s=HOLD_S, alone=True) as s:
                 now = database_now(s)
                 row = {"id": 1, "holder": self._holder, "lease_until": now + LEASE_S}
                 statement = insert(s, flag_leader).values(row)
