@@ -79,11 +79,11 @@ def sample() -> None:
 
 
 def main() -> None:
-    """Run everything; takes about a quarter of an hour on two cores, vectors not counted."""
+    """Run everything; takes about half an hour on two cores, vectors not counted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--vectors", type=Path)
-    parser.add_argument("--only", choices=("speed", "rollout", "quality", "answers"))
+    parser.add_argument("--only", choices=("speed", "rollout", "outage", "quality", "answers"))
     given = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     run("git", "rev-parse", "--short", "HEAD")
@@ -92,6 +92,9 @@ def main() -> None:
             run("python", "-m", f"bench.{name}")
     if given.only in (None, "rollout"):
         run("python", "-m", "bench.rollout")
+    if given.only in (None, "outage"):
+        run("python", "-m", "bench.propagation", "--http")
+        run("python", "-m", "bench.outage")
     if given.only in (None, "quality"):
         _quality(given.data, given.vectors)
     if given.only in (None, "answers"):

@@ -98,7 +98,7 @@ class Postgres:
             try:
                 yield database
             finally:
-                await database._door.close()
+                await database._door.end()
 
     async def take_away(self, kind: str) -> None:
         """Stop, freeze or cut it off."""
@@ -152,10 +152,11 @@ class Door:
         self._forgotten = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._kept: list[asyncio.StreamWriter] = []
+        self._passing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._came, "127.0.0.1", self._port)
 
     async def close(self) -> None:
         """Refuse new connections."""
@@ -163,11 +164,27 @@ class Door:
             self._server.close()
             self._server = None
 
+    async def end(self) -> None:
+        """Let go of everything."""
+        await self.close()
+        self.forget()
+        await asyncio.gather(*self._passing)
+        for writer in self._kept:
+            writer.transport.abort()
+        await asyncio.gather(
+            *(writer.wait_closed() for writer in self._kept), return_exceptions=True
+        )
+
     def forget(self) -> None:
         """Pass nothing of present connections on, ever, and nothing of new ones for now."""
         self.passing = False
         self._forgotten.set()
         self._forgotten = asyncio.Event()
+
+    def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._pass(reader, writer))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.passing:
@@ -183,8 +200,7 @@ class Door:
             asyncio.ensure_future(_copy(reader, inside[1])),
             asyncio.ensure_future(_copy(inside[0], writer)),
         ]
-        with contextlib.suppress(asyncio.CancelledError):  # the loop ends
-            await asyncio.wait({forgotten, *ways}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({forgotten, *ways}, return_when=asyncio.FIRST_COMPLETED)
         for task in (forgotten, *ways):
             task.cancel()
         await asyncio.gather(forgotten, *ways, return_exceptions=True)

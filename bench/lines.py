@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from bench.load import READ_LIMIT, encode
 from bench.servers import START_LIMIT_S
 
 AT_ONCE = 8
+ATTEMPTS = 200
 EFFECTIVE = "x-dtrag-flags-effective"
 
 
@@ -37,7 +39,10 @@ class Reply:
 class Line:
     """One connection, which always leads to the same worker."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._port = port
         self._reader = reader
         self._writer = writer
         self._one_at_a_time = asyncio.Lock()
@@ -46,14 +51,35 @@ class Line:
     @classmethod
     async def open(cls, port: int) -> Line:
         """Connect, and ask which worker took it."""
-        line = cls(*await asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT))
+        line = cls(port, *await asyncio.open_connection("127.0.0.1", port, limit=READ_LIMIT))
         line.pid = int((await line.ask(get("/healthz"))).json()["pid"])
         return line
 
     async def ask(self, request: bytes) -> Reply:
         """Send a request and read its whole answer."""
         async with self._one_at_a_time:
+            try:
+                return await self._asked(request)
+            except asyncio.IncompleteReadError as error:
+                if error.partial or not self.pid:
+                    raise
+            # The server closes what was silent for five seconds, and this machine may stall.
+            await self._reopen()
             return await self._asked(request)
+
+    async def _reopen(self) -> None:
+        """Reach the same worker again.
+
+        Raises:
+            RuntimeError: it is gone.
+        """
+        for _ in range(ATTEMPTS):
+            other = await Line.open(self._port)
+            if other.pid == self.pid:
+                self._reader, self._writer = other._reader, other._writer
+                return
+            await other.close()
+        raise RuntimeError(f"worker {self.pid} is gone")
 
     async def _asked(self, request: bytes) -> Reply:
         self._writer.write(request)
@@ -63,9 +89,11 @@ class Line:
         body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return Reply(int(lines[0].split()[1]), headers, body)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up."""
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
 async def lines(port: int, *, workers: int, each: int = 1) -> dict[int, list[Line]]:
@@ -84,7 +112,7 @@ async def lines(port: int, *, workers: int, each: int = 1) -> dict[int, list[Lin
             if len(mine) < each:
                 mine.append(line)
             else:
-                line.close()
+                await line.close()
         # What waits is closed after five seconds.
         await asyncio.gather(
             *(line.ask(get("/healthz")) for mine in found.values() for line in mine)

@@ -26,6 +26,8 @@ from bench.outage_scene import Counted, Scene, counted, leaders
 from bench.outage_traffic import Asked, Traffic
 
 QUIET_S = 3.0
+WRITTEN_S = 2.0
+WRITTEN_LIMIT_S = 20.0
 FOLLOW_LIMIT_S = 60.0
 KILLED = "neural_case_selector"
 
@@ -37,7 +39,7 @@ class Outage:
     Attributes:
         asked: every request, in the order of their ends.
         gone_s, back_s: when the database went and came back, as `Asked.began_s`.
-        flipped: requests whose user was decided otherwise than before.
+        flipped: requests whose user was decided otherwise than last before the absence.
         kill_s: until the host's kill reached the last worker while the database was away.
         ready: what `/readyz` answered: before, during, after.
         ready_s: the longest answer of `/readyz` meanwhile.
@@ -65,6 +67,11 @@ class Outage:
         """Requests that were not answered with 200."""
         return [each for each in self.asked if each.status != 200]
 
+    @property
+    def longest_ms(self) -> float:
+        """Of the requests that began during the absence."""
+        return max(each.spent_ms for each in self.asked if self._phase(each) == "during")
+
     def p99_ms(self, phase: str) -> float:
         """Of the requests that began `before`, `during` or `after` the absence."""
         spent = sorted(each.spent_ms for each in self.asked if self._phase(each) == phase)
@@ -76,13 +83,15 @@ class Outage:
         return "during" if asked.began_s < self.back_s else "after"
 
 
-async def away(scene: Scene, database: Database, kind: str, *, seconds: float) -> Outage:
-    """Take the database away for `seconds` and give it back."""
+async def away(
+    scene: Scene, database: Database, kind: str, *, seconds: float, quiet_s: float = QUIET_S
+) -> Outage:
+    """Take the database away for `seconds`, `quiet_s` after the start, and give it back."""
     traffic = Traffic(scene)
     found = await lines(scene.port, workers=scene.workers, each=3)
     async with traffic.going(found):
         await traffic.learned()
-        await asyncio.sleep(QUIET_S)
+        await asyncio.sleep(quiet_s)
         watched = [mine[-1] for mine in found.values()]
         ready, ready_s = [await scene.ready(watched[0])], 0.0
         gone_s = time.monotonic()
@@ -99,14 +108,12 @@ async def away(scene: Scene, database: Database, kind: str, *, seconds: float) -
             await database.give_back()
         back_s = time.monotonic()
         followed_s = await _followed(scene, watched)
-        await asyncio.sleep(QUIET_S)
+        await asyncio.sleep(quiet_s)
         ready.append(await scene.ready(watched[0]))
     scene.asked += traffic.asked
-    # The last second is written behind the responses.
-    await asyncio.sleep(QUIET_S)
     storage = await Storage.open(load({"DATABASE_URL": database.url}))
     try:
-        kept, led = await counted(storage, scene.asked), await leaders(storage)
+        kept, led = await _kept(storage, scene), await leaders(storage)
     finally:
         await storage.close()
     state = await scene.state()
@@ -115,7 +122,7 @@ async def away(scene: Scene, database: Database, kind: str, *, seconds: float) -
         asked=traffic.asked,
         gone_s=gone_s,
         back_s=back_s,
-        flipped=traffic.flips(),
+        flipped=traffic.flips(gone_s),
         kill_s=kill_s,
         ready=(ready[0], ready[1], ready[2]),
         ready_s=ready_s,
@@ -124,6 +131,16 @@ async def away(scene: Scene, database: Database, kind: str, *, seconds: float) -
         leaders=led,
         state=state,
     )
+
+
+async def _kept(storage: Storage, scene: Scene) -> Counted:
+    """What the database has when nothing comes any more; it is written behind the responses."""
+    end_s = time.monotonic() + WRITTEN_LIMIT_S
+    while True:
+        await asyncio.sleep(WRITTEN_S)
+        found = await counted(storage, scene.asked)
+        if found.stored == found.counted == found.given or time.monotonic() > end_s:
+            return found
 
 
 def off(flags: dict[str, bool]) -> bool:
@@ -168,7 +185,12 @@ async def opened(engine: str, home: Path) -> AsyncIterator[Database]:
 
 
 async def measure(
-    engine: str, kinds: Sequence[str], *, seconds: float, workers: int
+    engine: str,
+    kinds: Sequence[str] = (),
+    *,
+    seconds: float,
+    workers: int,
+    quiet_s: float = QUIET_S,
 ) -> AsyncGenerator[Outage, None]:
     """Each kind after the other, on one service."""
     with tempfile.TemporaryDirectory(prefix="dtrag-outage-") as made:
@@ -177,7 +199,7 @@ async def measure(
             Scene.running(Path(made), database.url, workers=workers) as scene,
         ):
             for kind in kinds or database.kinds:
-                yield await away(scene, database, kind, seconds=seconds)
+                yield await away(scene, database, kind, seconds=seconds, quiet_s=quiet_s)
 
 
 def report(engine: str, found: Outage) -> None:

@@ -27,6 +27,7 @@ from bench.servers import ROOT, free_port, running, wait_for_ok
 
 SCOPES = "search,answer,feedback,flags:read,flags:write"
 ADMIN = "/api/v1/admin"
+SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,10 @@ class Scene:
         await self._sent(line, "PATCH", "flags/neural_case_selector", {"on": True})
         made = {"flag_key": staged, "stages": [50, 100], "reason": "bench"}
         self.place = f"rollouts/{await self._sent(line, 'POST', 'rollouts', made)}"
-        await self._sent(line, "POST", f"{self.place}/start?wait=1", {"reason": "bench"})
-        line.close()
+        await self._sent(line, "POST", f"{self.place}/start", {"reason": "bench"})
+        await line.close()
+        # A worker that this machine keeps waiting decides as last known.
+        await asyncio.sleep(SETTLE_S)
 
     async def _sent(self, line: Line, method: str, place: str, body: object) -> object:
         request = post(f"{ADMIN}/{place}", body, ("X-API-Key", self.key), method=method)
@@ -114,7 +117,7 @@ class Scene:
         """Of the rollout."""
         line = await Line.open(self.port)
         reply = await line.ask(get(f"{ADMIN}/{self.place}", X_API_Key=self.key))
-        line.close()
+        await line.close()
         found = reply.json()
         return f"{found['state']} {found['percent']:g} %"
 

@@ -39,7 +39,7 @@ class Asked:
 
 
 class Traffic:
-    """Asks every worker; each user keeps what was decided first."""
+    """Asks every worker; each user is to keep what was decided last."""
 
     def __init__(self, scene: Scene) -> None:
         self.asked: list[Asked] = []
@@ -61,18 +61,25 @@ class Traffic:
                 yield
             finally:
                 self._stop.set()
+        for line in (line for mine in found.values() for line in mine):
+            await line.close()
 
     async def learned(self) -> None:
-        """Wait until every user has been decided."""
+        """Wait until every worker answers and every user has been decided."""
         # Woken by nothing else: the requests only note what came back.
-        while len({each.user for each in self.asked if each.status == 200}) < USERS:  # noqa: ASYNC110
+        while not self._warm():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
-    def flips(self) -> int:
-        """Requests that were decided otherwise than the first of their user."""
-        first: dict[str, tuple[bool, ...]] = {}
+    def _warm(self) -> bool:
         good = [each for each in self.asked if each.status == 200]
-        return sum(first.setdefault(each.user, each.decided) != each.decided for each in good)
+        answering = {each.pid for each in good if each.kind == "once"}
+        return len(answering) == self._scene.workers and len({each.user for each in good}) == USERS
+
+    def flips(self, gone_s: float) -> int:
+        """Requests since a moment that were decided otherwise than their user's last before it."""
+        good = [each for each in self.asked if each.status == 200]
+        known = {each.user: each.decided for each in good if each.began_s < gone_s}
+        return sum(known[each.user] != each.decided for each in good if each.began_s >= gone_s)
 
     async def _lane(self, line: Line, kinds: Sequence[str]) -> None:
         for kind in itertools.cycle(kinds):
@@ -91,7 +98,7 @@ class Traffic:
         while not self._stop.is_set():
             line = await Line.open(self._scene.port)
             await self._ask(line, "new")
-            line.close()
+            await line.close()
             await asyncio.sleep(PAUSE_S["new"])
 
     async def _ask(self, line: Line, kind: str) -> None:

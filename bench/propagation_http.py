@@ -118,7 +118,7 @@ class Changer:
         else:
             acked_ms = await self._by_rest(line, value=value, wait=how == "waited")
         replied_s = time.monotonic()
-        line.close()
+        await line.close()
         return Change(how, began_s, replied_s, value, acked_ms)
 
     async def _by_rest(self, line: Line, *, value: bool, wait: bool) -> float | None:
@@ -143,6 +143,8 @@ async def measure(engine: str, *, flips: int, workers: int, others: int = 0) -> 
             changer = Changer(scene)
             async with _asking(watched, scene.turning):
                 changes = await _changed(changer, watched, flips=flips, others=others)
+            for worker in watched:
+                await worker.line.close()
     return _judged(changes, watched)
 
 
