@@ -34,6 +34,7 @@ PROBLEM = "application/problem+json"
 INTERNAL = "The service failed; the request id finds the reason in its log."
 DETAIL_CHARS = 500
 NAME_CHARS = 100
+OBJECT_TYPES = ("model_type", "dict_type")
 MAX_LISTED = 100
 
 BY_STATUS: dict[int, type[DtRagError]] = {
@@ -118,6 +119,9 @@ def fault(errors: Sequence[Any]) -> DtRagError:
     first = errors[0]
     name = ".".join(str(part) for part in first["loc"])[:NAME_CHARS]
     message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] in OBJECT_TYPES:
+        # pydantic's own words name our class.
+        message = "Input should be an object"
     kind = MissingParameter if first["type"] == "missing" else Unprocessable
     return kind(f"{name}: {message}" if name else message)
 

@@ -180,6 +180,8 @@ def import_(
     )
     for key, hosts in vetoed.items():
         errors.print(f"{key} stays off: the environment of {', '.join(hosts)} forbids it.")
+    for warning in document.warnings:
+        errors.print(escape(f"{warning.pointer}: {warning.problem}"))
     names = ("created", "changed", "removed")
     if json:
         machine({**{name: list(getattr(done, name)) for name in names}, "dry_run": dry_run})

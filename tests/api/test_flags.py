@@ -239,6 +239,21 @@ async def test_a_document_goes_out_and_in(admin: httpx.AsyncClient) -> None:
 JSON = {"Content-Type": "application/json"}
 
 
+async def test_what_flagd_accepts_is_told_and_can_be_switched(admin: httpx.AsyncClient) -> None:
+    """Weights of 0 come in with a warning, not by hand; the flag still obeys."""
+    idle = {**SWITCH, "targeting": {"fractional": [["on", 0], ["off", 0]]}}
+    done = await admin.post(f"{ROOT}/import", json={"flags": {"debate_mode": idle}})
+    told = ImportReply.model_validate_json(done.content)
+    assert [each.pointer for each in told.warnings] == ["/flags/debate_mode/targeting/fractional"]
+    by_hand = await admin.patch(PLACE, json={"definition": idle})
+    assert (by_hand.status_code, by_hand.json()["pointer"]) == (
+        422,
+        "/definition/targeting/fractional",
+    )
+    assert (await admin.patch(PLACE, json={"on": True})).status_code == 200
+    assert (await admin.patch(PLACE, json={"targeting": idle["targeting"]})).status_code == 422
+
+
 async def test_the_audit_is_paged(admin: httpx.AsyncClient) -> None:
     """The cursor leads through all rows once; the time and the actor filter."""
     for percent in range(1, 8):

@@ -6,10 +6,12 @@ The examples are those of the engine's own tests, in the form of flagd's public 
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -33,6 +35,7 @@ class Resolved:
     reason: str | None
     variant: str | None
     error_code: str | None = None
+    flag_metadata: Mapping[str, object] = field(default_factory=dict)
 
 
 def resolved(reply: httpx.Response, kind: str, fallback: object) -> Resolved:
@@ -46,7 +49,8 @@ def resolved(reply: httpx.Response, kind: str, fallback: object) -> Resolved:
         value = float(value)
     if type(value) is not type(wanted):
         return Resolved(fallback, "ERROR", None, "TYPE_MISMATCH")
-    return Resolved(value, body["reason"], body.get("variant"))
+    told = body["metadata"]
+    return Resolved(value, body["reason"], body.get("variant"), flag_metadata=told)
 
 
 @dataclass
@@ -143,6 +147,12 @@ def test_all_flags_at_once(client: httpx.Client) -> None:
         (b'{"context": []}', "INVALID_CONTEXT"),
         (b'{"context": {"targetingKey": 5}}', "INVALID_CONTEXT"),
         (b'{"contexts": {}}', "INVALID_CONTEXT"),
+        (b'{"context": null}', "INVALID_CONTEXT"),
+        (b'{"context": "kim"}', "INVALID_CONTEXT"),
+        (b"null", "INVALID_CONTEXT"),
+        (b"[]", "INVALID_CONTEXT"),
+        (b'{"context": {"a": NaN}}', "PARSE_ERROR"),
+        (b'{"context": {"a": "\xff"}}', "PARSE_ERROR"),
     ],
 )
 def test_what_no_context_is(client: httpx.Client, content: bytes, code: str) -> None:
@@ -152,13 +162,50 @@ def test_what_no_context_is(client: httpx.Client, content: bytes, code: str) -> 
     bulk = client.post(ROOT, content=content, headers=headers)
     assert (one.status_code, one.json()["errorCode"], one.json()["key"]) == (400, code, "switch")
     assert (bulk.status_code, bulk.json()["errorCode"], "key" in bulk.json()) == (400, code, False)
+    for details in (one.json()["errorDetails"], bulk.json()["errorDetails"]):
+        assert details
+        assert not re.search("Ofrep|EvaluationContext", details)
 
 
-def test_an_unknown_flag(client: httpx.Client) -> None:
-    """404 in OFREP's own shape."""
-    reply = client.post(f"{ROOT}/없음", json={"context": {}})
+def test_nobody_in_particular(client: httpx.Client) -> None:
+    """OFREP asks neither for a body nor for a context in it."""
+    replies = [client.post(f"{ROOT}/switch", **body) for body in ({}, {"json": {}})]
+    assert [reply.json()["value"] for reply in replies] == [True, True]
+    assert client.post(ROOT).json() == client.post(ROOT, json={"context": {}}).json()
+
+
+@pytest.mark.parametrize("key", ["없음", "a/b", "a%2Fb", "k" * 3000])
+def test_an_unknown_flag(client: httpx.Client, key: str) -> None:
+    """404 in OFREP's own shape, also for a key that cannot be."""
+    reply = client.post(f"{ROOT}/{key}", json={"context": {}})
     assert reply.status_code == 404
-    assert (reply.json()["key"], reply.json()["errorCode"]) == ("없음", "FLAG_NOT_FOUND")
+    assert (reply.json()["key"], reply.json()["errorCode"]) == (unquote(key), "FLAG_NOT_FOUND")
+
+
+def test_an_etag_in_every_form(client: httpx.Client) -> None:
+    """Weak, in a list, or any; a text without quotes is none. RFC 9110, section 13.1.2."""
+    tag = client.post(ROOT).headers["ETag"]
+    assert re.fullmatch(r'"[^"]+"', tag)
+    forms = (tag, f"W/{tag}", f'"x", {tag}', "*", '"x"', tag.strip('"'))
+    found = [client.post(ROOT, headers={"If-None-Match": form}).status_code for form in forms]
+    assert found == [304, 304, 304, 304, 200, 200]
+
+
+def test_all_flags_come_with_what_is_said_of_them_all(client: httpx.Client) -> None:
+    """The document's metadata, once."""
+    assert client.post(ROOT).json()["metadata"]["set"] == "examples"
+
+
+def test_who_may_ask(client: httpx.Client) -> None:
+    """401 without a key, 403 without the scope; a bearer's token is a key, too."""
+    secret = client.headers["X-API-Key"]
+    for path in (ROOT, f"{ROOT}/switch"):
+        url = client.base_url.join(path)
+        assert httpx.post(url).status_code == 401
+        assert httpx.post(url, headers={"X-API-Key": "wrong"}).status_code == 401
+        token = {"Authorization": f"Bearer {secret}"}
+        assert httpx.post(url, headers=token).status_code == 200
+        assert client.get(path).status_code == 405
 
 
 def test_rules_and_lists_of_people_stay_inside(client: httpx.Client) -> None:

@@ -68,7 +68,10 @@ async def take_in(
         bool, Query(description="Accept rules that flagd accepts and evaluates to an error.")
     ] = False,
 ) -> Response:
-    """All of it or nothing; a kill stays. `vetoed` names flags that an environment keeps off."""
+    """All of it or nothing; a kill stays. `vetoed` names flags that an environment keeps off.
+
+    `warnings` names rules that flagd accepts and that never say anything.
+    """
     from apps.core.flags.definition import parse_document  # noqa: PLC0415
     from apps.core.flags.vetoes import variable_of  # noqa: PLC0415
 
@@ -91,12 +94,15 @@ async def take_in(
     ]
     names = ("version", "created", "changed", "removed")
     told = {name: getattr(done, name) for name in names}
-    return render.json_response({**told, "errors": [], "vetoed": vetoed, "dry_run": dry_run})
+    warnings = [{"pointer": each.pointer, "problem": each.problem} for each in document.warnings]
+    said = {"errors": [], "warnings": warnings, "vetoed": vetoed, "dry_run": dry_run}
+    return render.json_response({**told, **said})
 
 
 async def _refused(request: Request, error: BadDefinition) -> dict[str, Any]:
     snapshot = await (await admin_of(request)).snapshot()
-    nothing: dict[str, Any] = {name: [] for name in ("created", "changed", "removed", "vetoed")}
+    lists = ("created", "changed", "removed", "warnings", "vetoed")
+    nothing: dict[str, Any] = {name: [] for name in lists}
     faults = error.members["faults"]
     return {**nothing, "version": snapshot.version, "errors": faults, "dry_run": True}
 

@@ -18,6 +18,7 @@ from apps.api.flag_desk import READ, admin_of
 from apps.api.operation import operation
 from apps.api.render import JSON_TYPE, Json
 from apps.api.routes.flags import CONTEXTS, context_of
+from apps.api.schemas.flags import EvaluationContext
 from apps.api.schemas.ofrep import OfrepBody, OfrepBulk, OfrepFailure, OfrepFlag
 from apps.core.domain.flags import FlagDecision
 from apps.core.errors import TooLarge, UserFailure
@@ -51,7 +52,8 @@ async def bulk(request: Request, if_none_match: Seen = None) -> Response:
     snapshot = await (await admin_of(request)).snapshot()
     found = snapshot.evaluate_all(context)
     flags = [_flag(snapshot, key, made) or _failed(key, made) for key, made in found.items()]
-    body = orjson.dumps({"flags": flags})
+    told = snapshot.document_metadata
+    body = orjson.dumps({"flags": flags, **({"metadata": told} if told else {})})
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     known = {each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")}
     if etag in known or "*" in known:
@@ -59,7 +61,8 @@ async def bulk(request: Request, if_none_match: Seen = None) -> Response:
     return Response(body, media_type=JSON_TYPE, headers={"ETag": etag})
 
 
-@router.post(f"{ROOT}/{{key}}", **_operation("Evaluate a flag", OfrepFlag, 400, 404))
+# A path, so that also a key that cannot exist is answered in OFREP's shape.
+@router.post(f"{ROOT}/{{key:path}}", **_operation("Evaluate a flag", OfrepFlag, 400, 404))
 async def one(request: Request, key: str) -> Response:
     """For the caller that the context describes."""
     try:
@@ -78,6 +81,9 @@ async def one(request: Request, key: str) -> Response:
 
 
 async def _context(request: Request) -> FlagContext:
+    if not await request.body():
+        # OFREP asks for no body.
+        return context_of(request, EvaluationContext())
     return context_of(request, (await read_json(request, OfrepBody)).context)
 
 

@@ -222,6 +222,7 @@ class ImportReply(Reply):
     changed: list[str]
     removed: list[str]
     errors: list[Fault]
+    warnings: list[Fault]
     vetoed: list[Vetoed]
     dry_run: bool
 

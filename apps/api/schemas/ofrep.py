@@ -39,6 +39,7 @@ class OfrepFailure(Reply):
 
 
 class OfrepBulk(Reply):
-    """All flags; the ETag changes when anything in it does."""
+    """All flags; the ETag changes when anything in it does. `metadata` are the document's."""
 
     flags: list[OfrepFlag | OfrepFailure]
+    metadata: dict[str, str | float | bool] | None = None

@@ -182,7 +182,9 @@ class FlagAdmin(FlagReader):
         if raw is None:
             return None
         definitions = {each.key: each.wish.definition for each in table.flags}
-        after = parse_flag(row.key, raw, evaluators=evaluators_of(table))
+        # What was once accepted must not keep anybody from switching the flag off.
+        kept = edit.definition is None and not edit.members
+        after = parse_flag(row.key, raw, evaluators=evaluators_of(table), lenient=kept)
         prerequisites_first(requirements(self.declared, {**definitions, row.key: after.raw}))
         return after
 

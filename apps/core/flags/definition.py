@@ -11,14 +11,14 @@ Source: flagd's flag definition, schema v0 (flagd.dev/schema/v0/flags.json).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
 
 from apps.core.domain.flags import FlagValue
-from apps.core.flags.faults import Fault, inside, refuse
+from apps.core.flags.faults import IMPORTED, LENIENT, WRITTEN, Fault, Weight, inside, refuse
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.jsontext import read, write
 from apps.core.flags.shape import LISTS, Kind, State, flag_faults, items, metadata_faults
@@ -83,19 +83,19 @@ def parse_document(source: bytes | str | Mapping[str, object], *, lenient: bool 
 
     Args:
         source: JSON text, or what a JSON reader made of it.
-        lenient: accept rules that flagd accepts too and evaluates to an error or to nothing;
-            they are then told in `warnings`.
+        lenient: accept rules that flagd accepts too and evaluates to an error; they are then
+            told in `warnings`. Shares whose weights are all 0 are accepted and told anyway.
 
     Raises:
         BadDefinition: with the pointer of every fault.
     """
-    document = read(source)
+    document, accepted = read(source), LENIENT if lenient else IMPORTED
     faults = [
         Fault(f"/{name}", "must be an object", "shape")
         for name in DOCUMENT
         if not isinstance(document.get(name, None if name == "flags" else {}), dict)
     ]
-    refuse(faults, lenient=lenient)
+    refuse(faults, accepted=accepted)
     flags, evaluators, metadata = (_object(document, name) for name in DOCUMENT)
     faults = metadata_faults(metadata, "/metadata", own=False)
     for name, rule in evaluators.items():
@@ -103,11 +103,11 @@ def parse_document(source: bytes | str | Mapping[str, object], *, lenient: bool 
         faults += compile_targeting(rule, evaluators=evaluators, at=at, within=(name,)).faults
     found = {}
     for key, raw in flags.items():
-        definition, wrong = _flag(key, raw, evaluators, at=inside("/flags", key), lenient=lenient)
+        definition, wrong = _flag(key, raw, evaluators, inside("/flags", key), accepted)
         faults += wrong
         if definition is not None:
             found[key] = definition
-    refuse(faults, lenient=lenient)
+    refuse(faults, accepted=accepted)
     extra = {name: value for name, value in document.items() if name not in DOCUMENT}
     return FlagSet(MappingProxyType(found), evaluators, metadata, extra)
 
@@ -124,8 +124,9 @@ def parse_flag(
     Raises:
         BadDefinition: with the pointer of every fault.
     """
-    definition, faults = _flag(key, read(source), evaluators or {}, at="", lenient=lenient)
-    refuse(faults, lenient=lenient)
+    accepted = LENIENT if lenient else WRITTEN
+    definition, faults = _flag(key, read(source), evaluators or {}, "", accepted)
+    refuse(faults, accepted=accepted)
     # What has no definition has a fault of its shape, and was refused.
     assert definition is not None  # noqa: S101
     return definition
@@ -164,7 +165,11 @@ def _object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _flag(
-    key: str, raw: object, evaluators: Mapping[str, object], *, at: str, lenient: bool
+    key: str,
+    raw: object,
+    evaluators: Mapping[str, object],
+    at: str,
+    accepted: Collection[Weight],
 ) -> tuple[FlagDefinition | None, list[Fault]]:
     if not isinstance(raw, dict):
         return None, [Fault(at, "a flag must be an object", "shape")]
@@ -182,7 +187,7 @@ def _flag(
         **_known(metadata),
     )
     rules = _rule_faults(definition, evaluators, inside(at, "targeting"))
-    told = tuple(each for each in rules if lenient or each.weight == "warning")
+    told = tuple(each for each in rules if each.weight in accepted)
     return replace(definition, warnings=told), list(rules)
 
 

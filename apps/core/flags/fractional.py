@@ -52,7 +52,8 @@ def compile_fractional(
         faults.append(Fault(at, "there is nothing to share"))
     fixed = [share.weight for share in shares if isinstance(share.weight, int)]
     if len(fixed) == len(shares) and shares and not 0 < sum(fixed) <= MAX_TOTAL:
-        faults.append(Fault(at, f"the weights sum to {sum(fixed)}, not to 1 to {MAX_TOTAL}"))
+        problem = f"the weights sum to {sum(fixed)}, not to 1 to {MAX_TOTAL}"
+        faults.append(Fault(at, problem, "rule" if sum(fixed) else "idle"))
     if faults:
         return NOTHING, faults
     hashed = (

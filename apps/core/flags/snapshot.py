@@ -58,6 +58,7 @@ class FlagWorld:
     flags: that the code declares.
     entries: of SQL.
     rollouts: by flag key, those that serve.
+    evaluators, metadata: of the whole document.
     environment: flag key to the word of its variable, as `Settings.features`.
     names: flag key to the name of its variable, for messages; `FEATURE_…` by default.
     places: flag key to where its variable was read, for messages.
@@ -70,6 +71,7 @@ class FlagWorld:
     entries: Sequence[FlagEntry] = ()
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
     evaluators: Mapping[str, object] = field(default_factory=dict)
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     environment: Mapping[str, TriState] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     kill_all: bool = False
@@ -148,13 +150,20 @@ class Snapshot:
         return self._fixed
 
     def metadata(self, key: str) -> Mapping[str, str | int | float | bool]:
-        """What may be told of a flag to whoever may read it; lists of people are left out."""
-        plan = next((plan for plan in self._plans if plan.key == key), None)
-        definition = plan.sources.definition if plan else None
-        given = definition.raw.get("metadata") if definition else None
-        if not isinstance(given, dict):
-            return {}
-        return {name: value for name, value in given.items() if name not in LISTS}
+        """What may be told of a flag to whoever may read it: its own, then the document's.
+
+        Lists of people are left out.
+        """
+        entry = next((each for each in self.world.entries if each.key == key), None)
+        given = entry.definition.raw.get("metadata") if entry and entry.definition else None
+        own = given if isinstance(given, dict) else {}
+        shown = {name: value for name, value in own.items() if name not in LISTS}
+        return {**self.document_metadata, **shown}
+
+    @property
+    def document_metadata(self) -> Mapping[str, str | int | float | bool]:
+        """What the imported documents said of all their flags."""
+        return self.world.metadata
 
     def is_killed(self, key: str) -> bool:
         """Whether a node must be skipped now, also one of a flag that nobody declared."""

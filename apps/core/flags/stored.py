@@ -97,13 +97,14 @@ def world_of(
     said: HostWord,
 ) -> FlagWorld:
     """Everything that a snapshot is compiled from."""
-    evaluators = evaluators_of(table)
+    evaluators, metadata = evaluators_of(table), table.document.get("metadata")
     world = FlagWorld(
         version=table.version,
         flags=tuple(flags),
         entries=tuple(entry_of(row, evaluators) for row in table.flags),
         rollouts={row.flag_key: served(row) for row in table.rollouts},
         evaluators=evaluators,
+        metadata=metadata if isinstance(metadata, dict) else {},
         kill_all=table.kill_all,
     )
     return world.under(said)

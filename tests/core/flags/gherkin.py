@@ -1,7 +1,7 @@
 """A small runner for examples in the form of flagd's public test bed.
 
 It knows as much of Gherkin as these need: Background, Scenario, Scenario Outline with Examples,
-tags, comments, and the steps of an evaluator. `examples` reads a feature file, `run` evaluates
+tables below a step, tags, comments, and the steps of an evaluator. `examples` reads a feature file, `run` evaluates
 one example against a snapshot. Values are texts in the file; the kind of the flag says how to
 read them.
 """
@@ -75,21 +75,27 @@ def _blocks(text: str) -> Iterator[tuple[frozenset[str], str, list[str]]]:
 def _parts(body: list[str]) -> tuple[list[str], list[tuple[frozenset[str], dict[str, str]]]]:
     steps, rows = [], []
     tags: frozenset[str] = frozenset()
-    names: list[str] = []
+    names: list[str] | None = None
     for line in body:
         found = KEYWORDS.fullmatch(line)
         if found:
             steps.append(found[1])
+        elif line.startswith("|") and names is None:
+            steps[-1] += f"\n{line}"
         elif line.startswith("@"):
             tags = frozenset(line.split())
         elif line.startswith("Examples"):
             names = []
         elif line.startswith("|"):
-            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            cells = _cells(line)
             if names:
                 rows.append((tags, dict(zip(names, cells, strict=True))))
             names = names or cells
     return steps, rows
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
 def _filled(step: str, row: dict[str, str]) -> str:
@@ -149,6 +155,13 @@ class Evaluator:
         assert self.result is not None
         assert self.result.variant == expected
 
+    def metadata_are(self, table: str) -> None:
+        assert self.result is not None
+        rows = [_cells(line) for line in table.splitlines()[1:]]
+        expected = {name: READ[kind](value) for name, kind, value in rows}
+        found = {name: self.result.flag_metadata.get(name) for name in expected}
+        assert found == expected
+
     def error_is(self, expected: str) -> None:
         assert self.result is not None
         assert self.result.error_code == expected
@@ -171,6 +184,7 @@ STEPS: dict[str, Callable[..., None]] = {
     r'the resolved details value should be "(.*)"': Evaluator.value_is,
     r'the reason should be "(.*)"': Evaluator.reason_is,
     r'the variant should be "(.*)"': Evaluator.variant_is,
+    r"(?s)the resolved metadata should contain\n(.*)": Evaluator.metadata_are,
     r'the error-code should be "(.*)"': Evaluator.error_is,
 }
 
@@ -178,7 +192,10 @@ STEPS: dict[str, Callable[..., None]] = {
 def snapshot_of(flags: FlagSet) -> Snapshot:
     """The image of a document that was imported into an empty database."""
     entries = tuple(FlagEntry.of(flag) for flag in flags.flags.values())
-    return Snapshot(FlagWorld(version=1, entries=entries, evaluators=flags.evaluators))
+    world = FlagWorld(
+        version=1, entries=entries, evaluators=flags.evaluators, metadata=flags.metadata
+    )
+    return Snapshot(world)
 
 
 def run(example: Example, snapshot: Snapshot) -> None:

@@ -150,7 +150,6 @@ WIDE = {f"w{n}": {"and": [{"$ref": f"w{n + 1}"}] * 9} for n in range(7)} | {"w7"
         (RULE, {"fractional": [["on", "5"], ["off", 1]]}, f"{RULE}/fractional/0/1"),
         (RULE, {"fractional": [["on", 1, 2]]}, f"{RULE}/fractional/0"),
         (RULE, {"fractional": [["on", 1], "off"]}, f"{RULE}/fractional/1"),
-        (RULE, {"fractional": [["on", 0], ["off", -3]]}, f"{RULE}/fractional"),
         (RULE, {"fractional": [["on", 2**31 - 1], ["off", 1]]}, f"{RULE}/fractional"),
         (RULE, {"fractional": [["maybe", 1], ["off", 1]]}, f"{RULE}/fractional/0/0"),
         (RULE, {"fractional": []}, f"{RULE}/fractional"),
@@ -228,6 +227,17 @@ def test_read_leniently_a_bad_rule_is_only_told() -> None:
     assert [fault.pointer for fault in flags.warnings] == [f"{RULE}/frobnicate"]
     made = snapshot_of(flags).evaluate_all(FlagContext())["debate_mode"]
     assert (made.on, made.reason, made.error) == (False, "ERROR", "PARSE_ERROR")
+
+
+def test_weights_that_share_nothing_are_refused_from_a_person_only() -> None:
+    """flagd's schema allows them, and its examples import them and expect the default."""
+    document = changed(RULE, {"fractional": [["on", 0], ["off", -3]]})
+    flags = parse_document(document)
+    found = [(fault.pointer, fault.weight) for fault in flags.warnings]
+    assert found == [(f"{RULE}/fractional", "idle")]
+    with pytest.raises(BadDefinition) as caught:
+        parse_flag("debate_mode", dict(flags.flags["debate_mode"].raw))
+    assert caught.value.members["pointer"] == "/targeting/fractional"
 
 
 def test_a_missing_evaluator_is_a_warning() -> None:

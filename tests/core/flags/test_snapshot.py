@@ -463,6 +463,8 @@ def test_metadata_leave_the_lists_of_people_out() -> None:
     snapshot = Snapshot(FlagWorld(entries=(entry,)))
     assert snapshot.metadata(KEY) == {"owner": "answers"}
     assert snapshot.metadata("nobody") == {}
+    told = snapshot.changed(metadata={"owner": "nobody", "set": "s"})
+    assert told.metadata(KEY) == {"owner": "answers", "set": "s"}
 
 
 def test_a_snapshot_knows_its_flags() -> None:

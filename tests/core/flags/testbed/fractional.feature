@@ -49,6 +49,17 @@ Feature: shares
     When the flag was evaluated with details
     Then the resolved details value should be "one"
 
+  Scenario Outline: weights that are no shares
+    Given a String-flag with key "<key>" and a fallback value "mine"
+    And a context containing a targeting key with value "anybody"
+    When the flag was evaluated with details
+    Then the resolved details value should be "<value>"
+    And the reason should be "<reason>"
+    Examples:
+      | key        | value | reason          |
+      | no-weight  | none  | DEFAULT         |
+      | below-zero | two   | TARGETING_MATCH |
+
   Scenario Outline: computed values and weights
     Given a String-flag with key "<key>" and a fallback value "mine"
     And a context containing a targeting key with value "<unit>"

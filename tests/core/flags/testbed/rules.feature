@@ -71,6 +71,50 @@ Feature: targeting rules
       | range   | 3.9.0        | major   |
       | range   | 4.0.0        | none    |
 
+  Scenario Outline: a number where a text is meant
+    Given a String-flag with key "<key>" and a fallback value "mine"
+    And a context containing a key "app", with type "<type>" and with value "<app>"
+    And a context containing a key "file", with type "<type>" and with value "<app>"
+    When the flag was evaluated with details
+    Then the resolved details value should be "<value>"
+    Examples:
+      | key       | type    | app | value |
+      | version   | Float   | 2.1 | same  |
+      | version   | Integer | 2   | older |
+      | range     | Integer | 3   | major |
+      | file-name | Integer | 3   | other |
+
+  Scenario Outline: who it is
+    Given a String-flag with key "named-by-truth" and a fallback value "mine"
+    And a context containing a targeting key with value "<who>"
+    When the flag was evaluated with details
+    Then the resolved details value should be "<value>"
+    And the variant should be "<variant>"
+    And the reason should be "TARGETING_MATCH"
+    Examples:
+      | who | value | variant |
+      | kim | in    | true    |
+      | lee | out   | false   |
+
+  Scenario: rules know their flag
+    Given a String-flag with key "about-itself" and a fallback value "mine"
+    When the flag was evaluated with details
+    Then the resolved details value should be "yes"
+
+  Scenario: an empty rule is none
+    Given a String-flag with key "no-rules" and a fallback value "mine"
+    When the flag was evaluated with details
+    Then the resolved details value should be "second"
+    And the reason should be "STATIC"
+
+  Scenario: a rule that names no variant
+    Given a String-flag with key "unknown-variant" and a fallback value "mine"
+    And a context containing a key "city", with type "String" and with value "seoul"
+    When the flag was evaluated with details
+    Then the resolved details value should be "mine"
+    And the reason should be "ERROR"
+    And the error-code should be "GENERAL"
+
   Scenario: the time of the request
     Given a String-flag with key "clock" and a fallback value "mine"
     When the flag was evaluated with details
