@@ -14,6 +14,7 @@ from apps.api.exchange import Exchange, exchange_of
 from apps.api.services import Services, services_of
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult
 from apps.core.errors import DtRagError
+from apps.core.flags import searching
 from apps.core.flags.arms_outcome import searched
 from apps.core.flags.context import (
     FlagContext,
@@ -21,7 +22,7 @@ from apps.core.flags.context import (
     parse_overrides,
 )
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.searching import HYBRID, RERANKER, mode_by, pool_by, rerank_by
+from apps.core.flags.searching import choice
 from apps.core.telemetry import metrics
 
 EFFECTIVE = b"x-dtrag-flags-effective"
@@ -131,14 +132,8 @@ async def found(
     Raises:
         DtRagError: as the search does.
     """
-    mode = mode_by(evaluation) if query.mode is None else query.mode
-    rerank = rerank_by(evaluation) if query.rerank is None else query.rerank
-    wanted, armed, started_s = query, bool(evaluation.armed), 0.0
-    if mode is not query.mode or rerank is not query.rerank:
-        wanted = replace(query, mode=mode, rerank=rerank)
-    if armed:
-        started_s = services.clock.monotonic()
-        wanted = replace(wanted, pool=pool_by(evaluation))
+    wanted, armed = choice(query, evaluation), bool(evaluation.armed)
+    started_s = services.clock.monotonic() if armed else 0.0
     try:
         result = await services.searcher.search(wanted)
     except Exception as error:
@@ -163,7 +158,7 @@ def _count(
     arms = services.arms.value
     if arms is None:
         return
-    left = [key for key, own in ((HYBRID, query.mode), (RERANKER, query.rerank)) if own is None]
+    left = searching.asked(query, evaluation)
     request_id, now = exchange.request_id, services.clock.now()
     spent_ms = (services.clock.monotonic() - started_s) * 1e3
     met = (arms.expose(evaluation, key, node="search", request_id=request_id) for key in left)

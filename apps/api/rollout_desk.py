@@ -97,7 +97,8 @@ class SqlExperiments:
 
     async def create(self, wanted: Mapping[str, Any], *, act: RolloutAct) -> Json:
         """A draft."""
-        fields = {**wanted, "bucket_by": tuple(wanted["bucket_by"])}
+        lists = {name: tuple(wanted[name]) for name in ("bucket_by", "guardrails")}
+        fields = {**wanted, **lists}
         return await self._admin.create(WantedExperiment(**fields), cause=self._cause(act))
 
     async def every(self) -> Sequence[Json]:

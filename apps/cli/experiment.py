@@ -29,13 +29,22 @@ def create(
     flag: Annotated[str, typer.Argument(help="The flag's key.")],
     arms: Annotated[str, typer.Option(help="Variants and weights: on=1,off=1.")],
     percent: Annotated[float, typer.Option(help="Of the units that take part.")] = 100.0,
+    primary: Annotated[str, typer.Option(help="The metric that decides.")] = "quality",
+    guardrail: Annotated[
+        list[str] | None, typer.Option(help="A metric that must not get worse; repeat it.")
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="What keeps its variant: user_id …; repeat it.")
+    ] = None,
     reason: Reason = "",
     json: Json = False,
 ) -> None:
     """Make a draft; it changes nothing until it is started."""
     from apps.core.flags.experiments import WantedExperiment  # noqa: PLC0415 - SQLAlchemy
 
-    wanted = WantedExperiment(flag, _weights(arms), percent)
+    chosen = {"guardrails": guardrail, "bucket_by": by}
+    given = {name: tuple(words) for name, words in chosen.items() if words is not None}
+    wanted = WantedExperiment(flag, _weights(arms), percent, primary=primary, **given)
     _print(_done(lambda admin: admin.create(wanted, cause=cause_of(reason))), json=json)
 
 
@@ -78,6 +87,9 @@ def show(experiment: Id, json: Json = False) -> None:
         machine(found)
         return
     _print(found, json=False)
+    for each in found["conclusions"]:
+        harmed = f"; harms {', '.join(each['harmed'])}" if each["harmed"] else ""
+        console.print(f"{each['arm']} in {found['primary']}: {each['verdict']}{harmed}")
     rows = [[arm["arm"], arm["weight"], arm["units"]] for arm in found["results"]]
     table(("arm", "weight", "units"), rows)
     compared = [

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from apps.core.errors import BusinessFailure, NotFound, Unprocessable
 from apps.core.flags.experiments import ExperimentAdmin, WantedExperiment
-from apps.core.storage import flags, rollout_counts
+from apps.core.flags.thresholds import ENOUGH
+from apps.core.storage import answers, flags, rollout_counts
 from apps.core.storage.engine import Storage
 from apps.core.storage.rollout_counts import Batch, Cell, Tally, Unit, Vote
 from tests.contracts.rollout_scene import KEY, Scene
 
-METRICS = ({"name": "error"}, {"name": "quality", "kind": "score"})
-WANTED = WantedExperiment(KEY, {"on": 1, "off": 3}, percent=40.0, metrics=METRICS)
+WANTED = WantedExperiment(
+    KEY, {"on": 1, "off": 3}, percent=40.0, primary="error", guardrails=("quality",)
+)
 
 
 @pytest.fixture
@@ -70,6 +74,45 @@ async def test_a_worse_variant_is_named(experiments: ExperimentAdmin, scene: Sce
     assert found["srm_E"] < found["srm_threshold"]
 
 
+async def test_what_the_operator_chose_is_told(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """The primary metric first, the guardrails it harms by name, and what the arms spent."""
+    which = await begin(experiments, scene)
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        await count(scene, "off", units=150, bad=2, scores=rng.beta(8, 2, 150))
+        await count(scene, "on", units=50, bad=1, scores=rng.beta(5, 5, 50))
+    found = await experiments.get(which)
+    assert (found["primary"], found["guardrails"]) == ("error", ["quality"])
+    assert [each["role"] for each in found["comparisons"]] == ["primary", "guardrail"]
+    assert found["conclusions"] == [
+        {"arm": "on", "against": "off", "verdict": "undecided", "harmed": ["quality"]}
+    ]
+    assert found["results"][0]["means"] == {"duration_ms": None, "tokens": None}
+    assert set(found["results"][0]["metrics"]) == {"error", "quality"}
+
+
+async def test_slow_and_cost_get_their_limits(experiments: ExperimentAdmin, scene: Scene) -> None:
+    """Frozen once from answers without the flag, as in a rollout; else they never count."""
+    made = await experiments.create(WantedExperiment(KEY, {"on": 1, "off": 1}), cause=scene.cause())
+    await experiments.start(made["id"], cause=scene.cause())
+    scene.rollout_id = made["id"]
+    async with scene.storage.session() as s:
+        for n in range(ENOUGH):
+            await answers.put(s, answer_of(n, at=scene.clock.now()))
+    await scene.tick()
+    assert (await scene.row()).tau == {"slow": 95.0, "cost": 10.0}
+
+
+def answer_of(n: int, *, at: float) -> answers.StoredAnswer:
+    """A stored answer without the flag that took one ms more than the one before."""
+    body = {
+        "decision": {"flags": {KEY: {"on": False}}},
+        "timings_ms": {"total": float(n + 1)},
+        "usage": {"input_tokens": 8, "output_tokens": 2},
+    }
+    return answers.StoredAnswer(f"a{n}", f"r{n}", None, "q", body, at)
+
+
 async def test_equal_variants_stay_undecided(experiments: ExperimentAdmin, scene: Scene) -> None:
     """The same scores in both arms decide nothing, also before there are any."""
     which = await begin(experiments, scene)
@@ -115,3 +158,16 @@ async def test_arms_that_cannot_be(
         await experiments.create(WantedExperiment(KEY, arms), cause=scene.cause())
     with pytest.raises(NotFound):
         await experiments.get("ro_none")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"primary": "happiness"}, {"guardrails": ("units",)}, {"bucket_by": ("shoe",)}],
+)
+async def test_what_nobody_measures(
+    experiments: ExperimentAdmin, scene: Scene, wrong: dict[str, Any]
+) -> None:
+    """A metric or a unit that no request has."""
+    wanted = WantedExperiment(KEY, {"on": 1, "off": 1}, **wrong)
+    with pytest.raises(Unprocessable):
+        await experiments.create(wanted, cause=scene.cause())

@@ -39,6 +39,8 @@ EXAMPLES: dict[str, object] = {
         "arms": {"on": 50, "off": 50},
         "percent": 10,
         "bucket_by": ["user_id"],
+        "primary": "quality",
+        "guardrails": ["error", "slow"],
         "reason": "does it pay?",
     },
 }

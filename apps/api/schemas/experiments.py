@@ -10,6 +10,10 @@ from apps.api.schemas.base import WHOLE, Reply, Request
 from apps.api.schemas.rollouts import FlagName, Percent, Reason, UnitName
 
 Variant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+MetricName = Literal[
+    "error", "slow", "fallback", "cost", "quality", "unsupported", "node_error", "feedback",
+    "pii_miss",
+]  # fmt: skip
 Weight = Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
 
 
@@ -22,6 +26,12 @@ class ExperimentBody(Request):
     bucket_by: list[UnitName] = Field(
         default=["user_id", "session_id", "request_id"], min_length=1, max_length=4
     )
+    primary: MetricName = Field(default="quality", description="The metric that decides.")
+    guardrails: list[MetricName] = Field(
+        default=["error", "slow", "fallback", "cost", "unsupported"],
+        max_length=8,
+        description="Metrics that must not get worse; the fewer, the sooner each decides.",
+    )
     reason: Reason = ""
 
 
@@ -33,6 +43,8 @@ class ExperimentReply(Reply):
     state: Literal["DRAFT", "RUNNING", "HELD", "STOPPED", "COMPLETED", "KILLED"]
     arms: dict[str, int]
     percent: float
+    primary: str
+    guardrails: list[str]
     epoch: int
     bucket_by: list[str]
     started_at: str | None
@@ -56,8 +68,18 @@ class Comparison(Reply):
     E_better: float
     threshold: float
     verdict: Literal["worse", "better", "undecided"]
+    role: Literal["primary", "guardrail"]
     relative_risk: dict[str, float | None] | None = None
     difference: dict[str, float | None] | None = None
+
+
+class Conclusion(Reply):
+    """What the primary metric says of a variant, and the guardrails that it harms."""
+
+    arm: str
+    against: str
+    verdict: Literal["worse", "better", "undecided"]
+    harmed: list[str]
 
 
 class ExperimentResult(ExperimentReply):
@@ -66,6 +88,7 @@ class ExperimentResult(ExperimentReply):
     attempt: int
     results: list[dict[str, Any]]
     comparisons: list[Comparison]
+    conclusions: list[Conclusion]
     srm_E: float
     srm_threshold: float
     confidence: float

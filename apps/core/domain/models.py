@@ -104,6 +104,7 @@ EVERYTHING = Filters()
 class SearchQuery:
     """A wish to find passages; None leaves the choice to flags and configuration.
 
+    dense_weight: the dense leg's weight in a hybrid search, 0..1, as in `SearchOptions`.
     signals: whether the caller will look at what the legs felt, which costs a look at the passages.
     pool: only queries of the same pool share a cached result.
     """
@@ -114,6 +115,7 @@ class SearchQuery:
     filters: Filters = EVERYTHING
     min_score: float = 0.0
     rerank: bool | None = None
+    dense_weight: float | None = None
     highlight: bool = False
     index: str | None = None
     signals: bool = True

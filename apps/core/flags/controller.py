@@ -17,6 +17,7 @@ from apps.core.errors import BusinessFailure, StorageDown
 from apps.core.flags import health, looks, rollout_votes, thresholds
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback, Stay, decide
 from apps.core.flags.looks import Look
+from apps.core.flags.rollout_rows import policy_of
 from apps.core.flags.states import State
 from apps.core.storage import rollout_evidence, rollout_moves, rollouts
 from apps.core.storage.connections import Session
@@ -118,7 +119,8 @@ class Controller:
 
     async def _look(self, row: Rollout, now: float) -> Action | None:
         if row.kind == "experiment":
-            await self._ended(row, now)
+            if not await self._ended(row, now):
+                await self._limits.freeze(row, policy_of(row), now=now)
             return None
         async with self._storage.reading() as s:
             look = await looks.read(s, row, now=now)
@@ -133,17 +135,18 @@ class Controller:
             return None
         return action if await self._done(look, action, now) else None
 
-    async def _ended(self, row: Rollout, now: float) -> None:
+    async def _ended(self, row: Rollout, now: float) -> bool:
         """An experiment is begun and ended by people; it only follows the kill of its flag."""
         async with self._storage.reading() as s:
             found = await health.read(s, row, now=now)
         if not found.killed or not await self._lead():
-            return
+            return found.killed
         async with self._storage.session() as s:
             await rollout_moves.kill(
                 s, row, cause=Cause(ACTOR, "controller", now, "killed", {"signs": found.as_json()})
             )
         log.warning("rollout.killed", rollout=row.id, flag=row.flag_key)
+        return True
 
     async def _remember(self, look: Look, now: float) -> None:
         if look.news:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,8 +52,8 @@ class Evaluation(Mapping[str, FlagDecision]):
 
     @cached_property
     def header(self) -> str:
-        """All flags in one line, e.g. `debate_mode=on;mcp_tools=off`."""
-        return ";".join(f"{key}={'on' if made.on else 'off'}" for key, made in self.items())
+        """All flags in one line, e.g. `debate_mode=on;mcp_tools=off`; of values the variant."""
+        return ";".join(f"{key}={_word(made)}" for key, made in self.items())
 
     @cached_property
     def overridden(self) -> bool:
@@ -88,6 +89,15 @@ class Evaluation(Mapping[str, FlagDecision]):
         return {key: decision_json(made) for key, made in self.decisions.items()}
 
 
+def _word(made: FlagDecision) -> str:
+    """On or off; a header must bear the name of a variant that stands for another value."""
+    valued = made.value is not None and not isinstance(made.value, bool)
+    if valued and made.variant is not None and PLAIN.fullmatch(made.variant):
+        return made.variant
+    return "on" if made.on else "off"
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 KILLED = FlagDecision(on=False, reason="DISABLED", layer="KILLED", variant="off", value=False)
 OPTIONAL = ("variant", "bucket", "rollout", "epoch", "stage", "arm", "error")
 

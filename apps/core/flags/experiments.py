@@ -7,33 +7,32 @@ names of their variants. The controller touches an experiment only when its flag
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import NotFound, Unprocessable, VersionConflict
-from apps.core.flags import comparison
-from apps.core.flags import evidence as e
-from apps.core.flags.comparison import Interval, Verdict
 from apps.core.flags.definition import SALT
-from apps.core.flags.metric import Kind, Metric
-from apps.core.flags.presets import policy_from, policy_json
-from apps.core.flags.proof import plain
+from apps.core.flags.experiment_results import ALPHA, Counted, Json, result, summary
+from apps.core.flags.metric import Kind, Metric, default_metrics
+from apps.core.flags.policy import Policy
+from apps.core.flags.presets import policy_json
 from apps.core.flags.rollout_rows import attempt_of, policy_of
-from apps.core.flags.rollouts import STALE, refuse_if_off, storable
+from apps.core.flags.rollouts import STALE, refuse_if_off
 from apps.core.storage import flags, rollout_counts, rollout_moves, rollouts
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_audit import Cause
-from apps.core.storage.rollout_counts import UNITS, Cell, Tally, Vote
+from apps.core.storage.rollout_counts import Vote
 from apps.core.storage.rollouts import BUCKET_BY, Rollout, RolloutWish
 
-Json = dict[str, Any]
 PAGE_ROWS = 10_000
-ALPHA = 0.05
+PRIMARY = "quality"
+GUARDRAILS = ("error", "slow", "fallback", "cost", "unsupported")
+KINDS: Mapping[str, Kind] = {metric.name: metric.kind for metric in default_metrics()}
+"""What is measured of an answer, by name."""
 SWITCH = ("on", "off")
+UNITS = (*BUCKET_BY, "api_key_id")
 MAX_WEIGHT = 1_000_000
 
 
@@ -43,25 +42,16 @@ class WantedExperiment:
 
     Fields:
         percent: of the units that take part; the others keep what they had.
-        metrics: as in the policy of a rollout; None for those of every answer.
+        primary: the metric that decides; one of `KINDS`.
+        guardrails: metrics that must not get worse; the fewer, the sooner each decides.
     """
 
     flag_key: str
     arms: Mapping[str, int]
     percent: float = 100.0
     bucket_by: tuple[str, ...] = BUCKET_BY
-    metrics: Sequence[Mapping[str, object]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    row: Rollout
-    tallies: Mapping[Cell, Tally]
-    votes: Sequence[Vote] = field(default_factory=tuple)
-
-    def tally(self, metric: str, arm: str) -> Tally:
-        place = Cell(self.row.id, attempt_of(self.row), 0, metric, arm)
-        return self.tallies.get(place, Tally())
+    primary: str = PRIMARY
+    guardrails: Sequence[str] = GUARDRAILS
 
 
 class ExperimentAdmin:
@@ -75,13 +65,11 @@ class ExperimentAdmin:
         """Store a draft; it changes nothing until it is started.
 
         Raises:
-            Unprocessable: fewer than two arms, a bad weight, or a variant that does not exist.
+            Unprocessable: fewer than two arms, a bad weight, a variant that does not exist, or
+                a metric that nobody measures.
         """
         _check_arms(wanted)
-        asked: dict[str, object] = {"stages": (100.0,), "auto_promote": False}
-        if wanted.metrics is not None:
-            asked["metrics"] = list(wanted.metrics)
-        policy = storable(policy_from(asked))
+        policy = Policy(stages=(100.0,), metrics=_metrics(wanted), auto_promote=False)
         async with self._storage.session() as s:
             stored = await flags.find(s, wanted.flag_key)
             definition = (stored.wish.definition if stored else None) or {}
@@ -131,112 +119,7 @@ class ExperimentAdmin:
         return await asyncio.to_thread(result, counted)
 
 
-def summary(row: Rollout) -> Json:
-    """A line of a list."""
-    return {
-        "id": row.id,
-        "flag_key": row.flag_key,
-        "state": "STOPPED" if row.state == "ROLLED_BACK" else row.state,
-        "arms": dict(row.arms or {}),
-        "percent": row.stages[0],
-        "epoch": row.epoch,
-        "bucket_by": list(row.bucket_by),
-        "started_at": row.started_at,
-        "created_at": row.created_at,
-        "version": row.version,
-    }
-
-
-def result(counted: _Counted) -> Json:
-    """Arms, and each variant against the first; pure computing."""
-    row, policy = counted.row, policy_of(counted.row)
-    arms = _order(row)
-    pairs = [(arm, metric) for arm in arms[1:] for metric in policy.metrics]
-    # Each direction of each comparison may be wrong with its part of α.
-    alpha = ALPHA / len(pairs)
-    return {
-        **summary(row),
-        "attempt": attempt_of(row),
-        "results": [_arm(counted, arm, policy.metrics) for arm in arms],
-        "comparisons": [
-            _comparison(counted, arms[0], arm, metric=metric, alpha=alpha) for arm, metric in pairs
-        ],
-        "srm_E": max(plain(_log_srm(counted, arms[0], arm)) for arm in arms[1:]),
-        "srm_threshold": policy.srm_threshold,
-        "confidence": 1.0 - ALPHA,
-    }
-
-
-def _order(row: Rollout) -> list[str]:
-    """The first one is `off` or, without it, the first by name: JSON objects have no order."""
-    return sorted(row.arms or {}, key=lambda name: (name != "off", name))
-
-
-def _arm(counted: _Counted, arm: str, metrics: Sequence[Metric]) -> Json:
-    found: Json = {}
-    for metric in metrics:
-        tally = counted.tally(metric.name, arm)
-        if metric.kind is Kind.SCORE:
-            found[metric.name] = {"n": tally.n, "mean": _ratio(tally.total, tally.n)}
-        else:
-            found[metric.name] = {
-                "n": tally.n,
-                "bad": round(tally.total),
-                "votes": tally.bad,
-                "share": _ratio(tally.total, tally.n),
-            }
-    weight, units = (counted.row.arms or {})[arm], counted.tally(UNITS, arm).n
-    return {"arm": arm, "weight": weight, "units": units, "metrics": found}
-
-
-def _comparison(counted: _Counted, first: str, arm: str, *, metric: Metric, alpha: float) -> Json:
-    share = _share(counted.row, first, arm)
-    name, scored = metric.name, metric.kind is Kind.SCORE
-    if scored:
-        votes = [v for v in counted.votes if v.metric == name and v.arm in {first, arm}]
-        mine, scores = [v.arm == arm for v in votes], [v.score or 0.0 for v in votes]
-        verdict = comparison.compare_scores(mine, scores, share, alpha=alpha)
-    else:
-        bad = [counted.tally(name, each).bad for each in (arm, first)]
-        verdict = comparison.compare_votes(bad[0], bad[1], share, alpha=alpha)
-    return {
-        "arm": arm,
-        "against": first,
-        "metric": name,
-        **_verdict(verdict, math.log(2.0 / alpha)),
-        "difference" if scored else "relative_risk": _interval(verdict.interval),
-    }
-
-
-def _verdict(verdict: Verdict, log_threshold: float) -> Json:
-    return {
-        "E_worse": plain(verdict.log_worse),
-        "E_better": plain(verdict.log_better),
-        "threshold": plain(log_threshold),
-        "verdict": verdict.word(log_threshold),
-    }
-
-
-def _interval(found: Interval) -> Json:
-    """JSON has no infinity; None is without bound."""
-    return {"low": found.low, "high": found.high if math.isfinite(found.high) else None}
-
-
-def _log_srm(counted: _Counted, first: str, arm: str) -> float:
-    units = [counted.tally(UNITS, each).n for each in (arm, first)]
-    return float(e.log_srm(units[0], units[1], _share(counted.row, first, arm)))
-
-
-def _share(row: Rollout, first: str, arm: str) -> float:
-    weights = row.arms or {}
-    return weights[arm] / (weights[arm] + weights[first])
-
-
-def _ratio(total: float, n: int) -> float | None:
-    return total / n if n else None
-
-
-async def _count(s: Session, row: Rollout) -> _Counted:
+async def _count(s: Session, row: Rollout) -> Counted:
     names = [m.name for m in policy_of(row).metrics if m.kind is Kind.SCORE]
     key, votes, last = (row.id, attempt_of(row)), list[Vote](), 0
     while page := await rollout_counts.votes(
@@ -244,7 +127,7 @@ async def _count(s: Session, row: Rollout) -> _Counted:
     ):
         votes += [vote for _, vote in page]
         last = page[-1][0]
-    return _Counted(row, await rollout_counts.tallies(s, *key), votes)
+    return Counted(row, await rollout_counts.tallies(s, *key), votes)
 
 
 async def _found(s: Session, experiment_id: str) -> Rollout:
@@ -266,3 +149,14 @@ def _check_arms(wanted: WantedExperiment) -> None:
         raise Unprocessable(f"An experiment needs two arms or more, of weights 1 to {MAX_WEIGHT}.")
     if not 0 < wanted.percent <= 100:
         raise Unprocessable("percent is above 0 and at most 100.")
+    if not wanted.bucket_by or set(wanted.bucket_by) - set(UNITS):
+        raise Unprocessable(f"A variant is kept by one of {', '.join(UNITS)}.")
+
+
+def _metrics(wanted: WantedExperiment) -> tuple[Metric, ...]:
+    """The primary one first; all are compared alike, whatever they may do to a rollout."""
+    names = [wanted.primary, *(name for name in wanted.guardrails if name != wanted.primary)]
+    if unknown := [name for name in names if name not in KINDS]:
+        known = ", ".join(KINDS)
+        raise Unprocessable(f"Nobody measures {unknown[0]!r}; there are {known}.")
+    return tuple(Metric(name, kind=KINDS[name]) for name in dict.fromkeys(names))

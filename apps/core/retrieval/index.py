@@ -103,7 +103,8 @@ class OpenIndex:
             )
             if found.reach < STRANGE_REACH:
                 found = self._words(query, asked, limit + LEXICAL_CANDIDATES)
-        fused = self._fuse(found, near, asked=asked, use_lexical=use_lexical)
+        weight = self._weight(query) if use_lexical else None
+        fused = self._fuse(found, near, asked=asked, dense_weight=weight)
         hits = self._hits(fused, query)
         signals = self._signals(found, near, hits) if query.signals else UNASKED
         if query.highlight:
@@ -113,20 +114,24 @@ class OpenIndex:
     def _words(self, query: SearchQuery, asked: Language, limit: int) -> LexicalHits:
         return self._lexical.search(query.text, language=asked, filters=query.filters, limit=limit)
 
+    def _weight(self, query: SearchQuery) -> float:
+        return self._options.dense_weight if query.dense_weight is None else query.dense_weight
+
     def _allowed(self, filters: Filters) -> BoolArray | None:
         return None if filters.empty else self._row_sets.mask(filters)
 
     def _fuse(
-        self, found: LexicalHits, near: DenseHits, *, asked: Language, use_lexical: bool
+        self, found: LexicalHits, near: DenseHits, *, asked: Language, dense_weight: float | None
     ) -> Fused:
+        """Without a weight the dense leg speaks alone."""
         words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
-        if not use_lexical:
+        if dense_weight is None:
             return fusion.convex(NO_LEG, meaning, weight=0.0)
         if not meaning.rows:
             return fusion.alone(words)
         if self._options.fusion == "rrf":
             return fusion.reciprocal_rank(words, meaning)
-        weight = fusion.lexical_weight(found.reach, self._options.dense_weight)
+        weight = fusion.lexical_weight(found.reach, dense_weight)
         languages = self.rows.columns["language"]
         foreign = {row for row in near.rows if languages[row] != asked}
         return fusion.convex(words, meaning, weight=weight, foreign=foreign)

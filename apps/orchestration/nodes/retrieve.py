@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from apps.core.domain.models import SearchQuery
-from apps.core.flags.searching import HYBRID, RERANKER, mode_by, pool_by, rerank_by
+from apps.core.flags.searching import asked, choice
 from apps.orchestration.events import Found
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -30,15 +28,9 @@ def _query(state: AnswerState, ctx: RunContext) -> SearchQuery:
     query = state["search"] or SearchQuery(
         state["question_masked"], top_k=state["top_k"], filters=state["filters"]
     )
-    if pool := pool_by(state["decisions"]):
-        query = replace(query, pool=pool)
-    if query.mode is None:
-        ctx.exposed(HYBRID, NODE.name)
-        query = replace(query, mode=mode_by(state["decisions"]))
-    if query.rerank is None:
-        ctx.exposed(RERANKER, NODE.name)
-        query = replace(query, rerank=rerank_by(state["decisions"]))
-    return query
+    for flag in asked(query, state["decisions"]):
+        ctx.exposed(flag, NODE.name)
+    return choice(query, state["decisions"])
 
 
 NODE = Node(name="retrieve", run=run)

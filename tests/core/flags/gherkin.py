@@ -1,9 +1,9 @@
 """A small runner for examples in the form of flagd's public test bed.
 
 It knows as much of Gherkin as these need: Background, Scenario, Scenario Outline with Examples,
-tables below a step, tags, comments, and the steps of an evaluator. `examples` reads a feature file, `run` evaluates
-one example against a snapshot. Values are texts in the file; the kind of the flag says how to
-read them.
+tables below a step, tags, comments, and the steps of an evaluator. `examples` reads a feature
+file, `run` evaluates one example against a snapshot. Values are texts in the file; the kind of the
+flag says how to read them.
 """
 
 from __future__ import annotations

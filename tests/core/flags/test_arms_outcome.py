@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import pytest
 
-from apps.core.domain.models import AnswerRequest, SearchResult, Usage
+from apps.core.domain.flags import FlagDecision, FlagValue
+from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult, Usage
 from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
-from apps.core.flags.searching import mode_by, rerank_by
+from apps.core.flags.searching import asked, choice, mode_by, rerank_by
 from tests.core.flags.arms import TAU
 from tests.fakes.answerer import record_of
 from tests.fakes.flags import rolled_out
@@ -127,3 +128,21 @@ def test_the_retrieval_flags_choose() -> None:
     none_left = killed.evaluate_all(None)
     assert (mode_by(none_left), rerank_by(none_left)) == ("lexical", False)
     assert (mode_by({}), rerank_by({})) == (None, None)
+    everybody = SearchQuery("q")
+    assert choice(everybody, {}) is everybody
+    lexical = SearchQuery("q", mode="lexical", rerank=False)
+    assert choice(everybody, off) == lexical
+    assert (asked(everybody, off), asked(lexical, off)) == (("hybrid_search", "reranker"), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "weight"),
+    [(0.7, 0.7), (0, 0.0), (1, 1.0), (1.5, None), (-0.1, None), (True, None), ("0.7", None)],
+)
+def test_a_flag_of_numbers_weighs_the_legs(value: FlagValue, weight: float | None) -> None:
+    """A share counts, anything else leaves the weight to the configuration."""
+    made = {"dense_weight": FlagDecision(False, "SPLIT", "ROLLOUT", variant="h", value=value)}
+    hybrid = SearchQuery("q", mode="hybrid", rerank=False)
+    assert choice(hybrid, made).dense_weight == weight
+    assert asked(hybrid, made) == ("dense_weight",)
+    assert asked(replace(hybrid, mode="dense"), made) == ()

@@ -97,6 +97,18 @@ async def test_modes_use_the_legs_they_name(tmp_path: Path) -> None:
     )
 
 
+async def test_a_query_may_weigh_the_legs(tmp_path: Path) -> None:
+    """Its own weight, also against the configured one; one is the other's order, none its own."""
+    embedder = HashedEmbedder()
+    publish(tmp_path, SMALL, embedder)
+    search, question = opened(tmp_path, embedder, dense_weight=0.0), "한강은 어디로 흐르나"
+    light = await search.search(SearchQuery(question, dense_weight=0.0))
+    heavy = await search.search(SearchQuery(question, dense_weight=1.0))
+    assert light.hits == (await search.search(SearchQuery(question))).hits
+    assert all(hit.score == hit.scores.dense for hit in heavy.hits)
+    assert [hit.score for hit in heavy.hits] != [hit.score for hit in light.hits]
+
+
 async def test_a_missing_dense_leg_is_named(tmp_path: Path) -> None:
     """Without vectors, with another embedder's, or with a dead one, words go on alone."""
     embedder = HashedEmbedder()
