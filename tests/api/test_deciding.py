@@ -17,7 +17,7 @@ from apps.core.settings import Settings
 from apps.core.telemetry import metrics
 from tests.api.conftest import serving
 from tests.core.flags.arms import PEPPER, half
-from tests.fakes.flags import rolled_out
+from tests.fakes.flags import WEIGHTS, rolled_out, weighed
 from tests.fakes.services import World
 
 HEADER = "x-dtrag-flags-effective"
@@ -154,6 +154,27 @@ async def test_a_search_follows_its_flags(
     await client.post("/search", json={"q": "index", "mode": "lexical", "rerank": True})
     assert (world.searcher.asked[-1].mode, world.searcher.asked[-1].rerank) == ("lexical", True)
     assert rolled[-1].exposed == ()
+
+
+@pytest.fixture
+def weighing(world: World) -> list[Outcome]:
+    """An experiment over the weight of the dense leg, with the outcomes that were counted."""
+    world.flags = weighed()
+    return keeping(world)
+
+
+async def test_a_variant_weighs_the_legs_of_a_search(
+    weighing: list[Outcome], client: httpx.AsyncClient, world: World
+) -> None:
+    """The number of a user's variant reaches the search, always the same, and its arm is met."""
+    kept: dict[str, set[tuple[str, float | None]]] = {}
+    for user_id in [f"u{n}" for n in range(12)] * 2:
+        reply = await client.post("/search", json={"q": user_id, "user_id": user_id})
+        arm = effective(reply)["dense_weight"]
+        kept.setdefault(user_id, set()).add((arm, world.searcher.asked[-1].dense_weight))
+        assert [met.arm for met in weighing[-1].exposed] == [arm]
+    assert all(len(each) == 1 for each in kept.values())
+    assert {pair for each in kept.values() for pair in each} == set(WEIGHTS.items())
 
 
 async def test_each_question_of_a_batch_is_counted(

@@ -9,9 +9,10 @@ from apps.core.domain.flags import Flag
 from apps.core.domain.models import AnswerRequest
 from apps.core.flags.catalogue import CATALOGUE, Environment, HostWord
 from apps.core.flags.context import FlagContext, context_of
+from apps.core.flags.definition import parse_flag
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.rollout import Rollout
-from apps.core.flags.snapshot import FlagWorld, Snapshot
+from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
 from apps.core.flags.stored import world_of
 from apps.core.storage import flags as stored_flags
 from apps.core.storage.engine import Storage
@@ -56,3 +57,17 @@ def rolled_out(*rollouts: Rollout, **more: object) -> FakeFlagStore:
     """The flags of the product, of which some are rolled out."""
     world = FlagWorld(flags=CATALOGUE, rollouts={each.flag_key: each for each in rollouts})
     return FakeFlagStore(snapshot=Snapshot(world).changed(**more))
+
+
+WEIGHTS = {"light": 0.1, "heavy": 0.9}
+
+
+def weighed() -> FakeFlagStore:
+    """An experiment over the weight of the dense leg, under hybrid search for all."""
+    definition = {"state": "ENABLED", "variants": WEIGHTS, "defaultVariant": "light"}
+    arms = dict.fromkeys(WEIGHTS, 1)
+    return rolled_out(
+        Rollout("dense_weight", 100, id="ro_w", epoch=1, stage=0, arms=arms),
+        Rollout("hybrid_search", 100, counts=False),
+        entries=(FlagEntry.of(parse_flag("dense_weight", definition)),),
+    )

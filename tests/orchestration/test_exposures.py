@@ -18,7 +18,7 @@ from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.state import AnswerState
 from tests.core.flags.arms import PEPPER, half
 from tests.fakes.answering import FakeIndex, FakeMemory, Stage, scripted
-from tests.fakes.flags import FakeFlagStore, rolled_out
+from tests.fakes.flags import WEIGHTS, FakeFlagStore, rolled_out, weighed
 
 QUESTION = "서울의 인구는 몇 명인가?"
 CANARY, CONTROL = "canary", "control"
@@ -89,6 +89,23 @@ async def test_the_state_says_what_the_exposure_says() -> None:
     for arm in (CANARY, CONTROL):
         (met,) = (await scene.answer(scene.by(arm))).exposed
         assert seen[-1] == (arm == CANARY, met.arm)
+
+
+async def test_a_variant_weighs_the_legs_of_an_answer() -> None:
+    """The number of a user's variant reaches the search, and the answer says which it was."""
+    scene = Scene(weighed(), index=FakeIndex())
+    seen = set()
+    for number in range(12):
+        # A question that was asked before would be answered from the cache, in no arm.
+        question = f"{number}: {QUESTION}"
+        asked = AnswerRequest(question, user_id=f"u{number}", request_id=f"r{number}")
+        record = await scene.answer(asked)
+        (met,) = record.exposed
+        made = record.decisions["dense_weight"]
+        assert (met.arm, met.node) == (made.variant, "retrieve")
+        assert scene.index.asked[-1].dense_weight == made.value
+        seen.add((met.arm, made.value))
+    assert seen == set(WEIGHTS.items())
 
 
 async def test_a_trigger_that_fails_costs_no_answer() -> None:
