@@ -91,7 +91,8 @@ def main() -> None:
         for name in ("search", "startup", "graph", "flags", "propagation"):
             run("python", "-m", f"bench.{name}")
     if given.only in (None, "rollout"):
-        run("python", "-m", "bench.rollout")
+        for name in ("rollout", "experiment"):
+            run("python", "-m", f"bench.{name}")
     if given.only in (None, "outage"):
         run("python", "-m", "bench.propagation", "--http")
         run("python", "-m", "bench.outage")

@@ -35,7 +35,7 @@ SEEN = {
     "X-DTRAG-Flags:": r"debate_mode=off",
     "pilot.json": r"meta_planner = True \(TARGETING_MATCH, TARGETING\)",
     "rollout evidence": r"from its counts",
-    "experiment show": r"RUNNING.*on against off.*STOPPED",
+    "experiment show": r"RUNNING.*quality: undecided.*light against heavy.*STOPPED",
     "flags audit": r"goal of the quarter|the owner decided|repaired.*The chain holds",
     "/ofrep/": r'"value":true,"variant":"on"',
     "import asyncio": r"True",

@@ -84,6 +84,47 @@ rules = st.one_of(
 )
 
 
+# What a client may send: other scripts, composed and decomposed letters, texts that look like
+# numbers, integers that no float holds, values inside values.
+leaves = st.one_of(
+    st.sampled_from(["a", "42", "1.0.0", "가나", "é", "e\u0301", "😀", "1e3", "null", "true"]),
+    st.text(min_size=1, max_size=4).filter(lambda text: text.strip() == text),
+    st.integers(-5, 50),
+    st.sampled_from([2**31, 2**53 - 1, 2**53, 2**60, -(2**53), 10**20, 0.5, 2.5, -0.5]),
+)
+contexts = st.dictionaries(
+    st.sampled_from(["a", "n", "가"]),
+    st.recursive(
+        leaves,
+        lambda inner: st.dictionaries(st.sampled_from(["b", "c", "가"]), inner, max_size=3),
+        max_leaves=4,
+    ),
+    max_size=3,
+)
+paths = st.sampled_from(["a", "a.b", "a.b.c", "n", "가", "가.가", "missing", "missing.deep"])
+looked_up = st.tuples(paths, leaves).map(lambda pair: {"var": list(pair)})
+operands = st.one_of(looked_up, leaves)
+sights = st.one_of(
+    looked_up,
+    paths.map(lambda path: {"var": path}),
+    st.tuples(
+        st.sampled_from(["==", "!=", "===", "!==", "starts_with", "ends_with"]), operands, operands
+    ).map(lambda op: {op[0]: [op[1], op[2]]}),
+    st.tuples(operands, relations, st.sampled_from(["1.0.0", "2.1", "42"])).map(
+        lambda op: {"sem_ver": list(op)}
+    ),
+    st.tuples(operands, operands).map(lambda pair: {"if": [pair[0], "x", pair[1]]}),
+    st.tuples(paths, leaves).map(
+        lambda pair: {"fractional": [{"cat": [{"var": [pair[0], "-"]}]}, ["x", 1], ["y", 3]]}
+    ),
+)
+
+
+def _plain(value: object) -> bool:
+    """Whether both write it alike: objects as texts and large floats are JavaScript's business."""
+    return not isinstance(value, dict | float)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def quiet() -> Iterator[None]:
     """The peer logs every operator that cannot be applied."""
@@ -100,6 +141,20 @@ def test_rules_mean_what_flagd_means(rule: dict[str, object]) -> None:
     assert not compiled.faults
     theirs = targeting("f", rule, EvaluationContext("user-1", ATTRIBUTES))
     assert compiled.choose(KNOWN) == theirs
+
+
+@given(sights, contexts)
+@settings(max_examples=1000, deadline=None)
+def test_what_a_client_sends_is_seen_as_flagd_sees_it(
+    rule: dict[str, object], context: dict[str, object]
+) -> None:
+    """Paths into it, what is missing, and every kind of value."""
+    if "fractional" in rule and not all(_plain(value) for value in context.values()):
+        return
+    compiled = compile_targeting(rule, evaluators={})
+    assert not compiled.faults
+    known = {**context, "targetingKey": "u", "$flagd": {"flagKey": "f", "timestamp": 0}}
+    assert compiled.choose(known) == targeting("f", rule, EvaluationContext("u", context))
 
 
 def test_ten_thousand_units_get_flagds_variant() -> None:
