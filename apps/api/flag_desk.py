@@ -15,7 +15,7 @@ from apps.api.bodies import read_json, whole_body
 from apps.api.render import Json
 from apps.api.schemas.flags import ReasonBody
 from apps.api.services import services_of
-from apps.core.errors import VersionConflict, VersionNeeded
+from apps.core.errors import VersionConflict
 
 if TYPE_CHECKING:
     from apps.core.flags.acks import Acked
@@ -61,18 +61,13 @@ async def reason_of(request: Request) -> str:
     return (await read_json(request, ReasonBody)).reason
 
 
-def seen_version(header: str | None, *, needed: bool = False) -> int | None:
+def seen_version(header: str | None) -> int | None:
     """What `If-Match` says; None for any version.
 
     Raises:
-        VersionNeeded: it is absent where it must not be.
         VersionConflict: it is none of our versions.
     """
-    if header is None:
-        if needed:
-            raise VersionNeeded("If-Match must carry the flag's version, 0 for a new flag.")
-        return None
-    if header.strip() == "*":
+    if header is None or header.strip() == "*":
         return None
     found = ETAG.fullmatch(header.strip())
     if found is None:

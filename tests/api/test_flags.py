@@ -94,13 +94,16 @@ async def test_on_off_and_a_share(admin: httpx.AsyncClient) -> None:
     assert audit.chain_ok
     assert [row.reason for row in audit.rows] == ["", "", "시험"]
     assert {row.actor for row in audit.rows} == {"key:k0"}
+    assert (await admin.get("/api/v1/admin/audit?flag=debate_mode")).json() == rows
 
 
 async def test_a_change_may_say_what_it_was_decided_on(admin: httpx.AsyncClient) -> None:
-    """PUT must: 428 without, 412 for another version; 0 makes a new flag."""
+    """PUT must when there is something to replace: 428 without, 412 for another version."""
     place, body = f"{ROOT}/new-flag", {"definition": SWITCH, "owner": "me"}
+    assert (await admin.put(place, json=body)).status_code == 200
     assert (await admin.put(place, json=body)).status_code == 428
-    assert (await admin.put(place, json=body, headers={"If-Match": '"0"'})).status_code == 200
+    other = {"If-Match": '"0"'}
+    assert (await admin.put(f"{ROOT}/other", json=body, headers=other)).status_code == 200
     assert (await admin.put(place, json=body, headers={"If-Match": "0"})).status_code == 412
     tag = (await admin.get(place)).headers["ETag"]
     body["owner"] = "you"
@@ -109,7 +112,7 @@ async def test_a_change_may_say_what_it_was_decided_on(admin: httpx.AsyncClient)
     assert (stale.status_code, stale.json()["code"]) == (412, "version_conflict")
     assert (await admin.put(place, json=body, headers={"If-Match": "*"})).status_code == 200
     view = FlagDetails.model_validate_json((await admin.get(place)).content)
-    assert (view.owner, view.version) == ("you", 2)
+    assert (view.owner, view.version) == ("you", 3)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ async def test_a_kill_without_a_database(
     """202, and this worker skips the flag; other changes are 503."""
     from apps.core.errors import StorageDown
 
-    def away() -> None:
+    def away(**_limits: object) -> None:
         raise StorageDown("The database cannot be reached.")
 
     await admin.patch(PLACE, json={"on": True})

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -263,3 +264,25 @@ async def test_concurrent_units_of_one_process_never_fork_it(storage: Storage) -
 
     await asyncio.gather(*(add(number) for number in range(20)))
     assert await verify(storage) == Verdict(True, 20)
+
+
+async def test_only_what_is_kept_is_counted(storage: Storage) -> None:
+    """`dtrag_flag_changes_total` by flag and source; a unit of work that fails counts nothing."""
+
+    def counted() -> float:
+        found = REGISTRY.get_sample_value(
+            "dtrag_flag_changes_total", {"flag": "counted", "source": "rest"}
+        )
+        return found or 0.0
+
+    cause, before = Cause("me", "rest", NOW), counted()
+    with pytest.raises(ZeroDivisionError):
+        async with storage.session() as s:
+            await flag_audit.append(s, cause, flag_key="counted", before=None, after={"n": 1})
+            raise ZeroDivisionError
+    async with storage.session() as s:
+        await flag_audit.append(s, cause, flag_key="counted", before=None, after={"n": 1})
+        assert counted() == before
+    assert counted() == before + 1
+    await storage.ping()
+    assert counted() == before + 1

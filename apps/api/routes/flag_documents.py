@@ -107,7 +107,11 @@ async def _refused(request: Request, error: BadDefinition) -> dict[str, Any]:
     return {**nothing, "version": snapshot.version, "errors": faults, "dry_run": True}
 
 
-@router.get(f"{ROOT}/audit", **operation(READ, "Who changed what", reply=AuditReply, errors=(422,)))
+AUDIT = operation(READ, "Who changed what", reply=AuditReply, errors=(422,))
+
+
+@router.get("/api/v1/admin/audit", **AUDIT)
+@router.get(f"{ROOT}/audit", **AUDIT)
 async def audit(
     request: Request,
     flag: Annotated[str | None, Query(max_length=64, pattern=NO_NUL)] = None,

@@ -40,7 +40,7 @@ from apps.api.schemas.flags import (
     ReasonBody,
 )
 from apps.api.services import services_of
-from apps.core.errors import BadDefinition, Unprocessable
+from apps.core.errors import BadDefinition, Unprocessable, VersionConflict, VersionNeeded
 from apps.core.flags.context import FlagContext, foreign_context
 from apps.core.flags.edits import MEMBERS, Edit
 
@@ -55,6 +55,8 @@ PATCHES: dict[str, Any] = {
 }
 REASONS = {"why": {"reason": "too many timeouts"}, "nothing": {}}
 CONTEXTS = {"a user": {"context": {"targetingKey": "user-1", "tenant": "pilot", "locale": "ko"}}}
+# The version of a flag that SQL does not hold.
+NOTHING_STORED = 0
 router = APIRouter(tags=["flags"])
 
 
@@ -143,11 +145,17 @@ async def flag(request: Request, key: FlagKey) -> Response:
 async def put(
     request: Request, key: FlagKey, if_match: IfMatch = None, wait: Wait = False
 ) -> Response:
-    """Replace the whole definition; needs If-Match, `0` for a flag that is not stored yet."""
-    seen = seen_version(if_match, needed=True)
+    """Replace the whole definition; If-Match is needed when there is one to replace."""
+    seen = NOTHING_STORED if if_match is None else seen_version(if_match)
     body = await read_json(request, FlagPut)
     edit = Edit(definition=body.definition, metadata=_metadata(body))
-    return await _edit(request, key, edit, seen=seen, wait=wait, reason=body.reason)
+    try:
+        return await _edit(request, key, edit, seen=seen, wait=wait, reason=body.reason)
+    except VersionConflict:
+        if if_match is not None:
+            raise
+        sentence = "The flag is stored already; If-Match must carry its version, or *."
+        raise VersionNeeded(sentence) from None
 
 
 @router.patch(

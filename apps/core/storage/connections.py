@@ -27,6 +27,7 @@ from apps.core.errors import StorageDown
 Session = AsyncConnection
 Insert = sqlite.Insert | postgresql.Insert
 
+AFTER_COMMIT = "dtrag.after_commit"
 BUSY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 10.0
@@ -221,8 +222,16 @@ async def unit(
                 await connection.execution_options(**{BUSY_S: within_s})
             if alone:
                 await connection.execution_options(**{ALONE: True})
+            connection.info.pop(AFTER_COMMIT, None)
             async with connection.begin():
                 yield connection
+            for act in connection.info.pop(AFTER_COMMIT, ()):
+                act()
+
+
+def after_commit(s: Session, act: Callable[[], None]) -> None:
+    """Do something quick when the unit of work is kept; nothing when it is not."""
+    s.info.setdefault(AFTER_COMMIT, []).append(act)
 
 
 def _refuse_absent(url: URL) -> None:

@@ -16,8 +16,11 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import RowMapping, select, update
 
-from apps.core.storage.connections import Session, canonical_json
+from apps.core.storage.connections import Session, after_commit, canonical_json
 from apps.core.storage.flag_tables import flag_audit, flag_snapshot
+from apps.core.telemetry import metrics
+
+EVERY_FLAG = "*"
 
 Source = Literal["rest", "cli", "envfile", "killfile", "controller", "import"]
 Facts = Mapping[str, Any]
@@ -103,6 +106,7 @@ async def append(
     fingerprint = _hash(head, row)
     await s.execute(flag_audit.insert().values(**row, prev_hash=head, hash=fingerprint))
     await s.execute(update(flag_snapshot).values(audit_rows=row["id"], audit_head=fingerprint))
+    after_commit(s, metrics.flag_changes.of(flag_key or EVERY_FLAG, cause.source).inc)
     return int(rows) + 1
 
 

@@ -119,6 +119,10 @@ breaker_open = Family(
 flag_exposures = Family(
     Counter("dtrag_flag_exposures", "Requests that met a flag in an arm.", ["flag", "arm"])
 )
+flag_changes = Family(
+    Counter("dtrag_flag_changes", "Effective changes by this service.", ["flag", "source"]),
+    most=1024,
+)
 flag_overrides_ignored = Counter(
     "dtrag_flag_overrides_ignored", "Entries of X-DTRAG-Flags that were malformed or not allowed."
 )
