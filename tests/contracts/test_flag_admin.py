@@ -221,7 +221,7 @@ async def test_kill_beats_everything_and_ends(admin: FlagAdmin) -> None:
 async def test_a_kill_needs_no_database(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """This host skips the flag at once and says that nobody else knows."""
 
-    def away() -> Any:
+    def away(**_limits: object) -> Any:
         raise StorageDown("The database cannot be reached.")
 
     store = FakeFlagStore()
