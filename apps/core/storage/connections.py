@@ -35,6 +35,7 @@ POOL_TIMEOUT_S = 10.0
 # until TCP gives up, a quarter of an hour later.
 STATEMENT_TIMEOUT_S = 60.0
 FAREWELL_S = 0.2
+ROLLBACK_S = 1.0
 # Options of a connection that carry what was asked of its unit of work.
 BUSY_S, ALONE = "busy_s", "alone"
 # SQLSTATE classes 08 connection, 28 login, 3D no such database, 53 resources, 57P shutdown, and
@@ -180,6 +181,18 @@ def prompt_connection() -> type[Any]:
             # Without an answer the driver has cut the connection off by then.
             with suppress(TimeoutError):
                 await super().close(timeout=min(timeout or FAREWELL_S, FAREWELL_S))
+
+        async def execute(
+            self,
+            query: str,
+            *args: object,
+            timeout: float | None = None,  # noqa: ASYNC109
+        ) -> str:
+            if query.startswith("ROLLBACK"):
+                # The pool's question whether a connection lives ends with one, also when who
+                # asks has run out of time; the server rolls back without being told.
+                timeout = ROLLBACK_S
+            return str(await super().execute(query, *args, timeout=timeout))
 
     return Prompt
 
