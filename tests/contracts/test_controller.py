@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import delete
 
 from apps.core.errors import Blocked, BusinessFailure, NotFound
-from apps.core.flags import recheck
+from apps.core.flags import looks, recheck
 from apps.core.flags.decision import Action, Complete, Hold, Kill, Promote, Rollback
 from apps.core.flags.node_watch import FAILURES
 from apps.core.flags.proof import verify_evidence
+from apps.core.flags.rollout_rows import policy_of
 from apps.core.storage import flag_acks, flag_exposures, flag_versions, flags, rollout_counts
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
@@ -342,6 +343,23 @@ async def test_silence_holds(scene: Scene) -> None:
     scene.clock.pass_s(2 * MINUTE_S)
     assert isinstance(only(await scene.tick()), Hold)
     assert (await scene.row()).hold_reason == "no_data"
+
+
+async def test_a_unit_that_many_workers_met_is_one_of_the_control(scene: Scene) -> None:
+    """Each worker tells it once; what they tell together is divided, and the sample is believed."""
+    row = await scene.begin(POLICY)
+    for _ in range(2):
+        scene.clock.pass_s(6 * MINUTE_S)
+        async with scene.storage.session() as s:
+            for worker in range(4):
+                await flag_acks.put(s, Ack(f"w{worker}", "host", 1, ()))
+        await scene.traffic(canary=5, control=4 * 30)
+    policy = policy_of(row)
+    assert policy.min_control_units == 50
+    async with scene.storage.reading() as s:
+        look = await looks.read(s, await scene.row(), now=scene.clock.now())
+    assert look.counters.recent.control_units == 4 * 30 * 2 // 8
+    assert only(await scene.tick()).reason == "no_data"
 
 
 async def test_a_signal_holds_until_a_person_overrules_it(scene: Scene) -> None:
