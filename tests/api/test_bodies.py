@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -77,3 +79,12 @@ def test_a_plain_body_takes_the_short_way(raw: bytes) -> None:
 def test_a_name_given_twice_never_does() -> None:
     """pydantic's parser would take the last of them."""
     assert bodies._flat(b'{"q": "x", "q": "y"}', SearchBody) is None
+
+
+def test_nobody_reads_a_body_past_the_one_place() -> None:
+    """A body comes once; the framework's own reader would wait for it a second time."""
+    sources = (Path(bodies.__file__).parent).rglob("*.py")
+    guilty = [
+        path.name for path in sources if re.search(r"request\.(body|json)\(", path.read_text())
+    ]
+    assert guilty == []

@@ -120,7 +120,7 @@ async def test_all_doors_agree(case: Case, reported: bool, sqlite_url: str, tmp_
     settings = load({**env, **case.process})
     async with serving(create_app(settings, opening=world.opening)) as client:
         client.headers["X-API-Key"] = secret
-        store = client._transport.app.state.services.flags  # type: ignore[attr-defined]
+        store = client._transport.app.services.flags  # type: ignore[attr-defined]
         assert isinstance(store, FlagStore)
         await case.act(FlagAdmin(world.stores.storage, store, world.clock))
         if reported:

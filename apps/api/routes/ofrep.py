@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apps.api import render
-from apps.api.bodies import read_json
+from apps.api.bodies import read_json, whole_body
 from apps.api.errors import printable
 from apps.api.flag_desk import READ, admin_of
 from apps.api.operation import operation
@@ -81,7 +81,7 @@ async def one(request: Request, key: str) -> Response:
 
 
 async def _context(request: Request) -> FlagContext:
-    if not await request.body():
+    if not await whole_body(request):
         # OFREP asks for no body.
         return context_of(request, EvaluationContext())
     return context_of(request, (await read_json(request, OfrepBody)).context)

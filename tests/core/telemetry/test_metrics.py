@@ -116,7 +116,8 @@ def test_no_label_can_hold_a_users_text() -> None:
     """Labels are the names of closed or bounded sets."""
     allowed = {"outcome", "by", "route", "method", "status", "limit", "served_by", "abstained",
                "sign", "node", "reason", "model", "direction", "region", "level", "kind", "state",
-               "result", "name", "le", "flag", "variant", "code", "arm", "metric"}  # fmt: skip
+               "result", "name", "le", "flag", "variant", "code", "arm", "metric",
+               "source"}  # fmt: skip
     for metric in instruments().values():
         assert set(metric._labelnames) <= allowed, metric
 
