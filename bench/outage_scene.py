@@ -151,9 +151,15 @@ def _environment(home: Path, url: str, *, port: int, workers: int) -> dict[str, 
 
 
 def dtrag(env: dict[str, str], *words: str) -> str:
-    """What a command prints."""
+    """What a command prints.
+
+    Raises:
+        RuntimeError: it failed; its own words.
+    """
     command = [sys.executable, "-m", "apps.cli.main", *words]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"dtrag {' '.join(words)}: {done.stderr or done.stdout}")
     return done.stdout
 
 

@@ -146,4 +146,4 @@ def _as_json(killed: Sequence[str], done: Done, fault: str) -> dict[str, object]
 
 
 def _warn(sentence: str) -> None:
-    errors.print(f"[yellow]dtrag:[/yellow] {escape(sentence)}", highlight=False)
+    errors.print(f"[yellow]dtrag:[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)

@@ -56,5 +56,5 @@ def told_plainly() -> Iterator[None]:
         yield
     except (DtRagError, SettingsError) as error:
         detail = error.detail if isinstance(error, DtRagError) else str(error)
-        errors.print(f"[red]dtrag:[/red] {detail}", highlight=False)
+        errors.print(f"[red]dtrag:[/red] {detail}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

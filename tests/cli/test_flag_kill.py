@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from apps.cli import output
 from apps.cli.main import app as dtrag
 from apps.core.flags import acks
 from apps.core.settings import load
@@ -23,12 +24,18 @@ KEY = "debate_mode"
 Env = Mapping[str, str]
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever came first has made the console, perhaps for a narrow window."""
+    monkeypatch.setattr(output.console, "width", 300)
+
+
 @pytest.fixture
 def env(sqlite_url: str, tmp_path: Path) -> dict[str, str]:
     """A host whose env file alone names the database."""
     file = tmp_path / "service.env"
     file.write_text(f"DATABASE_URL={sqlite_url}\nDTRAG_HOME={tmp_path}/var\n")
-    return {"DTRAG_ENV_FILE": str(file), "DTRAG_HOME": "", "DATABASE_URL": "", "COLUMNS": "300"}
+    return {"DTRAG_ENV_FILE": str(file), "DTRAG_HOME": "", "DATABASE_URL": ""}
 
 
 def typed(env: Env, *words: str) -> Result:
