@@ -34,10 +34,6 @@ LEXICAL = "lexical"  # the directory of both tantivy indexes
 # than `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
 LEXICAL_CANDIDATES = 30
 FEW_WANTED = 20
-# A question of so little reach is a paraphrase or in another language: the passages that vectors
-# find for it share a few words at most, so more of them are looked for. Dev sets, tenth
-# percentile: ordinary questions .24 and more; ninetieth: paraphrases .17, the other language .18.
-STRANGE_REACH = 0.2
 DENSE_CANDIDATES = 60
 NO_LEG = Leg((), ())
 UNASKED = SearchSignals()
@@ -95,14 +91,18 @@ class OpenIndex:
         """
         asked = language.detect(query.text)
         limit = _wanted(query.top_k)
-        found = self._words(query, asked, limit)
-        near = dense.NOTHING
+        near, strange_limit = dense.NOTHING, 0
         if question is not None and self._dense is not None:
-            near = self._dense.search(
-                question, allowed=self._allowed(query.filters), limit=DENSE_CANDIDATES
-            )
-            if found.reach < STRANGE_REACH:
-                found = self._words(query, asked, limit + LEXICAL_CANDIDATES)
+            allowed = self._allowed(query.filters)
+            near = self._dense.search(question, allowed=allowed, limit=DENSE_CANDIDATES)
+            strange_limit = limit + LEXICAL_CANDIDATES
+        found = self._lexical.search(
+            query.text,
+            language=asked,
+            filters=query.filters,
+            limit=limit,
+            strange_limit=strange_limit,
+        )
         weight = self._weight(query) if use_lexical else None
         fused = self._fuse(found, near, asked=asked, dense_weight=weight)
         hits = self._hits(fused, query)
@@ -110,9 +110,6 @@ class OpenIndex:
         if query.highlight:
             hits = highlight.mark(hits, query.text, found.idf)
         return Ranking(asked, hits, len(fused.rows), signals)
-
-    def _words(self, query: SearchQuery, asked: Language, limit: int) -> LexicalHits:
-        return self._lexical.search(query.text, language=asked, filters=query.filters, limit=limit)
 
     def _weight(self, query: SearchQuery) -> float:
         return self._options.dense_weight if query.dense_weight is None else query.dense_weight

@@ -36,6 +36,10 @@ TERMS_KEPT = 10_000  # of each field and language
 # of an English question, and the trade in a Korean one. On the dev sets .15 is worse for English
 # (half a point of first hits on xquad-en) and .5 alike for Korean; no other share was tried.
 ASKING_SHARE = 0.3
+# A question of so little reach is a paraphrase or in another language: the passages that vectors
+# find for it share a few words at most, so more of them are looked for. Dev sets, tenth
+# percentile: ordinary questions .24 and more; ninetieth: paraphrases .17, the other language .18.
+STRANGE_REACH = 0.2
 # tantivy's BM25: k1 = 1.2, so a term can add at most idf * (k1 + 1).
 BM25_CEILING = 2.2
 
@@ -92,6 +96,39 @@ class _Terms(dict[str, _Term]):
         return term
 
 
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """Scores and addresses of one index, best first."""
+
+    searcher: tantivy.Searcher
+    hits: list[tuple[float, tantivy.DocAddress]]
+
+    def best(self, count: int) -> tuple[list[int], list[float]]:
+        """Rows and their scores, best first; a passage may have several windows."""
+        found = self.hits[:count]
+        rows = self.searcher.fast_field_values("row", [address for _, address in found])
+        # The stub allows every kind of column; this one holds whole numbers and has no gap.
+        return rows, [score for score, _ in found]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a question's terms found in both indexes."""
+
+    windows: _Hits
+    passages: _Hits
+
+    def sums(self, count: int) -> dict[int, float]:
+        """Scores by row of the best `count` hits of each index."""
+        rows, scores = self.windows.best(count)
+        # The best window of a passage comes last and stays.
+        sums = dict(zip(reversed(rows), reversed(scores), strict=True))
+        found = sums.get
+        for row, score in zip(*self.passages.best(count), strict=True):
+            sums[row] = found(row, 0.0) + score
+        return sums
+
+
 class LexicalLeg:
     """Both indexes of an open version."""
 
@@ -104,55 +141,52 @@ class LexicalLeg:
         # Not lru_cache: it would hold this leg, and with it the files of a replaced version.
         self._terms: dict[tuple[Field, Language], _Terms] = {}
 
-    def search(self, text: str, *, language: Language, filters: Filters, limit: int) -> LexicalHits:
-        """Find passages that share terms with `text`; a passage counts by its best window."""
+    def search(
+        self, text: str, *, language: Language, filters: Filters, limit: int, strange_limit: int = 0
+    ) -> LexicalHits:
+        """Find passages that share terms with `text`; a passage counts by its best window.
+
+        Args:
+            text: the question.
+            language: its language.
+            filters: what every passage obeys.
+            limit: how many hits of each index count.
+            strange_limit: how many count where the best passage stays below `STRANGE_REACH`.
+        """
         plain = tokens.normal(text)
         pairs = self._known("bigrams", language).of(tokens.normal_bigrams(plain))
         stems = self._known("stems", language).of(tokens.normal_stems(plain))
-        heavy = _heavy(pairs), _heavy(stems)
-        sums = self._sums(*heavy, filters, limit)
-        left_out = len(pairs) + len(stems) - len(heavy[0]) - len(heavy[1])
-        if left_out and len(sums) < ENOUGH_SHARE * limit:
-            # What was left out may be all that some passages share with the question.
-            sums = self._sums(_all(pairs), _all(stems), filters, limit)
-        if not sums:
-            return NOTHING
-        rows = sorted(sums)  # the sort by score is stable, so ties stay in the order of rows
-        rows.sort(key=sums.__getitem__, reverse=True)
-        scores = [sums[row] for row in rows]
         ceiling = sum([term.ceiling for term in (*pairs.values(), *stems.values())])
-        return LexicalHits(
-            tuple(rows),
-            tuple(scores),
-            top=scores[0],
-            gap=scores[0] - (scores[1] if len(scores) > 1 else 0.0),
-            reach=min(1.0, scores[0] / ceiling),
-            idf={word: term.idf for word, term in pairs.items()},
-        )
+        limits = (limit, strange_limit) if strange_limit > limit else (limit,)
+        heavy = _heavy(pairs), _heavy(stems)
+        look = self._look(*heavy, filters, limits[-1])
+        left_out = len(pairs) + len(stems) - len(heavy[0]) - len(heavy[1])
+        sums: dict[int, float] = {}
+        for count in limits:
+            sums = look.sums(count)
+            if left_out and len(sums) < ENOUGH_SHARE * count:
+                # What was left out may be all that some passages share with the question.
+                look, left_out = self._look(_all(pairs), _all(stems), filters, limits[-1]), 0
+                sums = look.sums(count)
+            if max(sums.values(), default=0.0) >= STRANGE_REACH * ceiling:
+                break
+        return _ranked(sums, ceiling, {word: term.idf for word, term in pairs.items()})
 
-    def _sums(
+    def _look(
         self, pairs: list[Clause], stems: list[Clause], filters: Filters, limit: int
-    ) -> dict[int, float]:
-        """Scores by row of the best `limit` rows of each index."""
-        rows, scores = self._hits(self._windows, pairs, filters, limit)
-        # The best window of a passage comes last and stays.
-        sums = dict(zip(reversed(rows), reversed(scores), strict=True))
-        found = sums.get
-        for row, score in zip(*self._hits(self._passages, stems, filters, limit), strict=True):
-            sums[row] = found(row, 0.0) + score
-        return sums
+    ) -> _Look:
+        return _Look(
+            self._hits(self._windows, pairs, filters, limit),
+            self._hits(self._passages, stems, filters, limit),
+        )
 
     def _hits(
         self, searcher: tantivy.Searcher, clauses: list[Clause], filters: Filters, limit: int
-    ) -> tuple[list[int], list[float]]:
-        """Rows and their scores, best first; a passage may have several windows."""
+    ) -> _Hits:
         query = tantivy.Query.boolean_query(clauses)
         if not filters.empty:
             query = self._limited(query, filters)
-        found = searcher.search(query, limit, count=False).hits
-        rows = searcher.fast_field_values("row", [address for _, address in found])
-        # The stub allows every kind of column; this one holds whole numbers and has no gap.
-        return rows, [score for score, _ in found]  # type: ignore[return-value]
+        return _Hits(searcher, searcher.search(query, limit, count=False).hits)
 
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))
@@ -204,6 +238,22 @@ class LexicalLeg:
         query = self._any_key([schema.language_key(language)])
         # The stub leaves out what the class has.
         return self._passages.search(query, 1, count=True).count or 0  # type: ignore[attr-defined]
+
+
+def _ranked(sums: Mapping[int, float], ceiling: float, idf: dict[str, float]) -> LexicalHits:
+    if not sums:
+        return NOTHING
+    rows = sorted(sums)  # the sort by score is stable, so ties stay in the order of rows
+    rows.sort(key=sums.__getitem__, reverse=True)
+    scores = [sums[row] for row in rows]
+    return LexicalHits(
+        tuple(rows),
+        tuple(scores),
+        top=scores[0],
+        gap=scores[0] - (scores[1] if len(scores) > 1 else 0.0),
+        reach=min(1.0, scores[0] / ceiling),
+        idf=idf,
+    )
 
 
 def _idf(total: int, count: int) -> float:
