@@ -13,7 +13,7 @@ import structlog
 
 from apps.core.domain.ports import Clock, Embedder
 from apps.core.errors import IndexNotReady, NotFound, StorageDown
-from apps.core.outbound import Outbound
+from apps.core.outbound.public import Outbound
 from apps.core.settings import Settings
 from apps.core.storage import documents, job_items, jobs
 from apps.core.storage.documents import Listed

@@ -1,4 +1,4 @@
-"""The one door for outgoing HTTP by URL; nothing inside the network can be reached through it.
+"""Fetches what a caller names; nothing inside the network can be reached through this door.
 
 A name is resolved once per hop, every address it has must be public, and the connection goes to
 the address that was checked while `Host` and SNI keep the name. Only httpx's transport is used,
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from apps.core.addresses import Target, listing, literal, may_connect, target
-from apps.core.errors import BadReply, DeadlineExceeded, ProviderBusy, TooLarge, Unprocessable
+from apps.core.errors import BadReply, DeadlineExceeded, ProviderBusy, Unprocessable
+from apps.core.outbound.reading import Body
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ MAX_NAME_CHARS = 120
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 BUSY = frozenset({429, 503})
 PASSING = frozenset({408, 425})  # a timeout, too early: the same request may not meet them again
-GZIP = frozenset({"gzip", "x-gzip"})
-GZIP_WINDOW = 16 + zlib.MAX_WBITS
 USER_AGENT = "dt-rag"
 
 
@@ -194,7 +192,7 @@ class Outbound:
         import httpx  # noqa: PLC0415
 
         _refuse_status(response)
-        body = _Body(response.headers.get("content-encoding", ""), max_bytes)
+        body = Body(response.headers.get("content-encoding", ""), max_bytes)
         body.expect(response.headers.get("content-length", ""))
         chunks = response.aiter_raw()
         while True:
@@ -242,49 +240,6 @@ def _refuse_status(response: httpx.Response) -> None:
     if status != 200:
         for_good = 400 <= status < 500 and status not in PASSING
         raise (Unprocessable if for_good else BadReply)(f"The server of the URL answered {status}.")
-
-
-class _Body:
-    """Collects a body and unpacks it, never holding more than the limit.
-
-    httpx would unpack each piece as a whole, and `gzip, gzip` twice: 64 KiB may become 64 GiB.
-    """
-
-    def __init__(self, encoding: str, max_bytes: int) -> None:
-        word = encoding.strip().lower()
-        if word not in GZIP | {"", "identity"}:
-            raise BadReply("The server packs its reply in a way that nobody asked for.")
-        self._unpack = zlib.decompressobj(GZIP_WINDOW) if word in GZIP else None
-        self._max_bytes = max_bytes
-        self._received = 0
-        self._content = bytearray()
-
-    def expect(self, length: str) -> None:
-        if length.isascii() and length.isdigit():
-            self._refuse_over(int(length))
-
-    def add(self, chunk: bytes) -> None:
-        self._received += len(chunk)
-        self._refuse_over(self._received)
-        self._content += self._unpacked(chunk)
-        self._refuse_over(len(self._content))
-
-    def finish(self) -> bytes:
-        if self._unpack and (not self._unpack.eof or self._unpack.unused_data):
-            raise BadReply("The reply of the server is damaged.")
-        return bytes(self._content)
-
-    def _unpacked(self, chunk: bytes) -> bytes:
-        if self._unpack is None:
-            return chunk
-        try:
-            return self._unpack.decompress(chunk, self._max_bytes - len(self._content) + 1)
-        except zlib.error as error:
-            raise BadReply("The reply of the server is damaged.") from error
-
-    def _refuse_over(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise TooLarge(f"The document has more than {self._max_bytes} bytes.")
 
 
 def _filename(at: Target, response: httpx.Response) -> str:
