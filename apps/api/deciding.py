@@ -158,9 +158,9 @@ def _count(
     arms = services.arms.value
     if arms is None:
         return
-    left = searching.asked(query, evaluation)
+    came_to = searching.met(query, evaluation, result)
     request_id, now = exchange.request_id, services.clock.now()
     spent_ms = (services.clock.monotonic() - started_s) * 1e3
-    met = (arms.expose(evaluation, key, node="search", request_id=request_id) for key in left)
+    met = (arms.expose(evaluation, key, node="search", request_id=request_id) for key in came_to)
     exposed = tuple(each for each in met if each is not None)
     arms.finish(searched(exposed, request_id, now, duration_ms=spent_ms, result=result))

@@ -22,7 +22,7 @@ from apps.api.runs import Runs
 from apps.api.services import Part, Services
 from apps.api.usage import UsageCounter
 from apps.core import wiring
-from apps.core.domain.ports import Embedder
+from apps.core.domain.ports import Clock, Embedder, Reranker
 from apps.core.errors import DtRagError, StorageDown, SystemFailure
 from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
@@ -95,7 +95,9 @@ class Loader:
         self.usage = UsageCounter()
         self.flags = FlagStore(settings, clock=clock)
         self.embedder: Embedder | None = wiring.open_embedder(settings)
-        searching = wiring.open_search(settings, embedder=self.embedder)
+        searching = wiring.open_search(
+            settings, embedder=self.embedder, reranker=_reranker(settings, clock)
+        )
         self.search = SharedSearch(searching, self.generations.newest)
         cache = wiring.open_cache(settings, clock=clock, generation=self.generations)
         closing.push_async_callback(cache.close)
@@ -229,6 +231,14 @@ class Loader:
             await asyncio.to_thread(self.embedder.queries, ["warm"])
         except DtRagError as error:
             log.warning("embedder.not_ready", error=error.detail)
+
+
+def _reranker(settings: Settings, clock: Clock) -> Reranker | None:
+    if not settings.DTRAG_RERANKER:
+        return None  # the first search need not wait for what nobody will call
+    module = importlib.import_module("apps.orchestration.reranking")
+    opened: Reranker | None = module.open_reranker(settings, clock=clock)
+    return opened
 
 
 class Generations:

@@ -27,9 +27,11 @@ def search(
 ) -> None:
     """Find passages."""
     from apps.cli.evaluate import search_mode  # noqa: PLC0415 - keeps `--help` quick
-    from apps.core.wiring import open_search  # noqa: PLC0415
+    from apps.core.wiring import SystemClock, open_search  # noqa: PLC0415
+    from apps.orchestration.reranking import open_reranker  # noqa: PLC0415
 
-    finder = open_search(load())
+    settings = load()
+    finder = open_search(settings, reranker=open_reranker(settings, clock=SystemClock()))
     query = SearchQuery(question, top_k=top, mode=search_mode(mode))
     result = asyncio.run(finder.search(query))
     if json:
@@ -68,10 +70,11 @@ def answer(
 
 async def _answered(request: AnswerRequest) -> AnswerRecord:
     from apps.core.wiring import SystemClock, open_cache, open_search  # noqa: PLC0415
+    from apps.orchestration.reranking import open_reranker  # noqa: PLC0415
     from apps.orchestration.wiring import open_pipeline  # noqa: PLC0415 - LangGraph costs seconds
 
     settings, clock = load(), SystemClock()
-    search = open_search(settings)
+    search = open_search(settings, reranker=open_reranker(settings, clock=clock))
     search.refresh()
     pipeline = open_pipeline(
         settings,

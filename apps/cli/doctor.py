@@ -98,6 +98,22 @@ def model(settings: Settings) -> Finding:
     return Finding("model", True, names)
 
 
+def reranker(settings: Settings) -> Finding:
+    """The reranker scores two passages, if there is meant to be one."""
+    from apps.core.retrieval.reranking import probe  # noqa: PLC0415
+    from apps.core.wiring import SystemClock  # noqa: PLC0415
+    from apps.orchestration.reranking import open_reranker  # noqa: PLC0415
+
+    ranks = open_reranker(settings, clock=SystemClock())
+    if ranks is None:
+        return Finding("reranker", True, "not configured")
+    try:
+        asyncio.run(probe(ranks))
+    except DtRagError as error:
+        return Finding("reranker", False, error.detail, "check DTRAG_RERANKER and who serves it")
+    return Finding("reranker", True, ranks.id)
+
+
 def redis(settings: Settings) -> Finding:
     """Redis answers, if there is meant to be one."""
     if not settings.REDIS_URL:
@@ -117,5 +133,5 @@ def redis(settings: Settings) -> Finding:
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    home, database, index, embedder, model, redis,
+    home, database, index, embedder, model, reranker, redis,
 )  # fmt: skip

@@ -36,8 +36,9 @@ def quality(
     """Recall, nDCG and reciprocal rank over a throw-away index of PASSAGES."""
     from apps.core.llm.embed import embedder as named  # noqa: PLC0415 - numpy, tantivy
     from apps.core.llm.kept import kept  # noqa: PLC0415
-    from apps.core.wiring import search_options  # noqa: PLC0415
+    from apps.core.wiring import SystemClock, search_options  # noqa: PLC0415
     from apps.ingestion.quality import evaluate  # noqa: PLC0415
+    from apps.orchestration.reranking import open_reranker  # noqa: PLC0415
 
     settings = load()
     name = "none" if mode == "lexical" else embedder or settings.DTRAG_EMBEDDER
@@ -48,6 +49,7 @@ def quality(
             mode=search_mode(mode),
             embedder=kept(named(name), vectors),
             options=search_options(settings, hybrid=True),
+            reranker=open_reranker(settings, clock=SystemClock()),
             run_path=run,
             progress=told,
         )

@@ -16,6 +16,7 @@ from apps.core.text.gold import read_passages, read_questions
 from apps.core.wiring import SystemClock, open_cache, search_options
 from apps.ingestion.quality import publish_all
 from apps.orchestration.evaluation import AnswerReport, evaluate_answers
+from apps.orchestration.reranking import open_reranker
 from apps.orchestration.wiring import open_pipeline
 
 
@@ -32,7 +33,12 @@ def measured_answers(
     with tempfile.TemporaryDirectory(prefix="dtrag-answers-") as directory:
         root = Path(directory)
         publish_all(root, read_passages(passages), embedder, progress=told)
-        search = Search(root, embedder=embedder, options=search_options(settings, hybrid=True))
+        search = Search(
+            root,
+            embedder=embedder,
+            options=search_options(settings, hybrid=True),
+            reranker=open_reranker(settings, clock=clock),
+        )
         search.refresh()
         pipeline = open_pipeline(
             settings,

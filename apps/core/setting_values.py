@@ -12,8 +12,9 @@ MIN_SECRET_BYTES = 32
 # Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
 MIN_SECRET_VARIETY = 10
 EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
-
-
+RERANK_BY_MODEL = "llm"
+DEFAULT_GEMINI = "google_genai:gemini-2.5-flash"
+NO_MODEL = frozenset({"extractive", "none"})
 Affliction = Literal["error", "slow"]
 
 
@@ -76,6 +77,51 @@ def http_address(value: str) -> str:
     if not _has_usable_port(value) or not urlsplit(value).hostname:
         raise ValueError("must name a host, and a port that is a number")
     return value.rstrip("/")
+
+
+def redis_url(value: str) -> str:
+    """An address of Redis.
+
+    Raises:
+        ValueError: another scheme.
+    """
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return value
+
+
+def reranker(value: str) -> str:
+    """Who ranks passages once more: nobody (empty), `llm`, or a server by its address.
+
+    Raises:
+        ValueError: something else, or an address with a user name or password.
+    """
+    if value in ("none", RERANK_BY_MODEL):
+        return value.removeprefix("none")
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be none, llm, or an address that begins with http:// or https://")
+    address = http_address(value)
+    if "@" in urlsplit(address).netloc:
+        raise ValueError("must not hold a password; DTRAG_RERANKER_KEY is the place for a key")
+    if not (address.isascii() and address.isprintable()) or " " in address or "#" in address:
+        raise ValueError("must be a plain address")
+    return address
+
+
+def bearer(value: str) -> str:
+    """A key that can be sent in a header.
+
+    Raises:
+        ValueError: it holds a blank, or a letter beyond ASCII; it is never quoted.
+    """
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError("holds a character that no key has")
+    return value
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def _has_usable_port(url: str) -> bool:

@@ -9,7 +9,7 @@ stops the start with one sentence that names the variable.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -27,12 +28,41 @@ from pydantic import (
 from apps.core import env_file, setting_values
 
 TriState = Literal["true", "false", "auto"]
-ON = frozenset({"true", "1", "yes", "on"})
-OFF = frozenset({"false", "0", "no", "off"})
+ON, OFF = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 
 class SettingsError(Exception):
     """A value in the environment cannot be used; the message names the variable."""
+
+
+def tri_state(value: str) -> TriState:
+    """Read true/1/yes/on, false/0/no/off or auto, in any case.
+
+    Raises:
+        ValueError: anything else.
+    """
+    word = value.strip().lower()
+    if word in ON:
+        return "true"
+    if word in OFF:
+        return "false"
+    if word == "auto":
+        return "auto"
+    raise ValueError(f"{value!r} is not one of true, false, auto")
+
+
+READING: Mapping[str, Callable[[str], str]] = {
+    "ENVIRONMENT": str.lower,
+    "LOG_LEVEL": str.upper,
+    "USE_HYBRID_SEARCH": tri_state,
+    "USE_RERANKER": tri_state,
+    "DATABASE_URL": setting_values.database_url,
+    "REDIS_URL": setting_values.redis_url,
+    "OTEL_EXPORTER_OTLP_ENDPOINT": setting_values.http_address,
+    "DTRAG_RERANKER": setting_values.reranker,
+    "DTRAG_RERANKER_KEY": setting_values.bearer,
+}
+"""What each value must look like, and the one spelling that we keep."""
 
 
 class Settings(BaseModel):
@@ -59,6 +89,11 @@ class Settings(BaseModel):
     DTRAG_FAISS_ABOVE: int = Field(default=20_000, ge=1)
     USE_HYBRID_SEARCH: TriState = "auto"
     USE_RERANKER: TriState = "auto"
+    DTRAG_RERANKER: str = ""
+    DTRAG_RERANKER_MODEL: str = ""
+    DTRAG_RERANKER_KEY: SecretStr | None = None
+    # Below the ten seconds of the node `retrieve`, which would fail the answer.
+    DTRAG_RERANKER_TIMEOUT_S: float = Field(default=3.0, gt=0, le=8)
     DTRAG_OPENFEATURE: bool = False
     DB_POOL_SIZE: int = Field(default=10, ge=1, le=1000)
     DB_MAX_OVERFLOW: int = Field(default=20, ge=0, le=1000)
@@ -89,42 +124,16 @@ class Settings(BaseModel):
     env_file: Path | None = None
     fixed_words: dict[str, TriState] = Field(default_factory=dict)
 
-    @field_validator("USE_HYBRID_SEARCH", "USE_RERANKER", mode="before")
+    @field_validator(*READING, mode="before")
     @classmethod
-    def _tri_state(cls, value: str) -> str:
-        return tri_state(value)
-
-    @field_validator("ENVIRONMENT", mode="before")
-    @classmethod
-    def _lower(cls, value: str) -> str:
-        return value.lower()
-
-    @field_validator("LOG_LEVEL", mode="before")
-    @classmethod
-    def _upper(cls, value: str) -> str:
-        return value.upper()
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        reads = READING[str(info.field_name)]
+        return reads(value) if isinstance(value, str) and value else value
 
     @field_validator("DTRAG_HOME", "ARTIFACTS_DIR", mode="after")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value
-
-    @field_validator("DATABASE_URL")
-    @classmethod
-    def _database(cls, value: str) -> str:
-        return setting_values.database_url(value) if value else value
-
-    @field_validator("REDIS_URL")
-    @classmethod
-    def _redis(cls, value: str) -> str:
-        if value and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        return value
-
-    @field_validator("OTEL_EXPORTER_OTLP_ENDPOINT")
-    @classmethod
-    def _collector(cls, value: str) -> str:
-        return setting_values.http_address(value) if value else value
 
     @field_validator("DTRAG_FAULTS")
     @classmethod
@@ -139,12 +148,22 @@ class Settings(BaseModel):
         weights = (self.DTRAG_DENSE_WEIGHT, self.DTRAG_LEXICAL_WEIGHT)
         if None not in weights and abs(sum(w for w in weights if w is not None) - 1) > 1e-9:
             raise ValueError("DTRAG_DENSE_WEIGHT and DTRAG_LEXICAL_WEIGHT must sum to 1")
+        if self.DTRAG_RERANKER == setting_values.RERANK_BY_MODEL and not self.chat_models:
+            raise ValueError("DTRAG_RERANKER=llm needs a chat model: DTRAG_LLM or GEMINI_API_KEY")
         if self.DTRAG_FAULTS and self.ENVIRONMENT != "development":
             raise ValueError("DTRAG_FAULTS breaks answers on purpose; ENVIRONMENT=development only")
         if self.ENVIRONMENT == "production":
             secret = self.SECRET_KEY.get_secret_value() if self.SECRET_KEY else ""
             setting_values.refuse_weak_secret(secret)
         return self
+
+    @cached_property
+    def chat_models(self) -> tuple[str, ...]:
+        """The models to ask, best first, as `provider:model`; empty: answers are quotes."""
+        named = setting_values.names(self.DTRAG_LLM)
+        if not named and self.GEMINI_API_KEY is not None:
+            named = (setting_values.DEFAULT_GEMINI,)
+        return tuple(name for name in named if name not in setting_values.NO_MODEL)
 
     @cached_property
     def database_url(self) -> str:
@@ -166,22 +185,6 @@ class Settings(BaseModel):
     def kill_file(self) -> Path:
         """Names of flags that are off on this host whatever the database says, or `*`."""
         return self.DTRAG_HOME / "KILL"
-
-
-def tri_state(value: str) -> TriState:
-    """Read true/1/yes/on, false/0/no/off or auto, in any case.
-
-    Raises:
-        ValueError: anything else.
-    """
-    word = value.strip().lower()
-    if word in ON:
-        return "true"
-    if word in OFF:
-        return "false"
-    if word == "auto":
-        return "auto"
-    raise ValueError(f"{value!r} is not one of true, false, auto")
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:

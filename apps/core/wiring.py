@@ -17,7 +17,7 @@ import structlog
 
 from apps.core.bell import Bell
 from apps.core.cache import Cache, Generation
-from apps.core.domain.ports import Clock, Embedder
+from apps.core.domain.ports import Clock, Embedder, Reranker
 from apps.core.flags.catalogue import environment
 from apps.core.llm.embed import embedder
 from apps.core.retrieval.options import SearchOptions
@@ -103,12 +103,15 @@ def open_embedder(settings: Settings) -> Embedder | None:
     return embedder(settings.DTRAG_EMBEDDER)
 
 
-def open_search(settings: Settings, *, embedder: Embedder | None = None) -> Search:
+def open_search(
+    settings: Settings, *, embedder: Embedder | None = None, reranker: Reranker | None = None
+) -> Search:
     """The search over the newest index version; opens it with its first query or `refresh`.
 
     Args:
         settings: where the index lives and how it is searched.
         embedder: the one that DTRAG_EMBEDDER names when absent.
+        reranker: what `orchestration.reranking` opens, which knows prompts and models.
     """
     for warning in environment(settings).warnings:
         log.warning("flags.names_differ", warning=warning)
@@ -116,6 +119,7 @@ def open_search(settings: Settings, *, embedder: Embedder | None = None) -> Sear
         settings.artifacts_dir,
         embedder=embedder or open_embedder(settings),
         options=search_options(settings, hybrid=hybrid(settings)),
+        reranker=reranker,
     )
 
 

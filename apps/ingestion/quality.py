@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apps.core.domain.models import Passage, SearchMode, SearchQuery
-from apps.core.domain.ports import Embedder, FloatArray
+from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import Unprocessable
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
@@ -33,6 +33,7 @@ class QualityReport:
     hit_at_1: first place is gold. recall: share of the gold passages that were found.
     all_at_10: share of the questions for which every gold passage was found.
     latency_ms: median time of one search, without embedding the question.
+    degraded: questions for which a leg or the reranker failed.
     """
 
     n: int
@@ -42,6 +43,7 @@ class QualityReport:
     hit_at_1: float
     all_at_10: float
     latency_ms: float
+    degraded: int
     config: Mapping[str, object] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
@@ -54,6 +56,7 @@ class QualityReport:
             "hit@1": round(self.hit_at_1, 4),
             "all@10": round(self.all_at_10, 4),
             "latency_ms": round(self.latency_ms, 3),
+            "degraded": self.degraded,
             "config": dict(self.config),
         }
 
@@ -65,6 +68,7 @@ def evaluate(
     mode: SearchMode | None = None,
     embedder: Embedder | None = None,
     options: SearchOptions | None = None,
+    reranker: Reranker | None = None,
     run_path: Path | None = None,
     progress: Progress = lambda _finished, _total: None,
 ) -> QualityReport:
@@ -77,6 +81,7 @@ def evaluate(
         mode: as in a search; None means hybrid when there is an embedder.
         embedder: None searches lexically.
         options: how to search.
+        reranker: ranks once more when the options say so.
         run_path: where to write a TREC run, `qid Q0 docid rank score dtrag`.
         progress: hears how many passages of how many are embedded.
 
@@ -89,11 +94,13 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="dtrag-quality-") as directory:
         root = Path(directory)
         publish_all(root, passages, embedder, progress=progress)
-        search = Search(root, embedder=embedder, options=chosen)
-        runs, latency_ms = asyncio.run(_ask(search, questions, mode))
+        search = Search(root, embedder=embedder, options=chosen, reranker=reranker)
+        asked = asyncio.run(_ask(search, questions, mode))
     if run_path is not None:
-        run_path.write_text("".join(_trec(questions, runs)), encoding="utf-8")
-    return _report(questions, runs, latency_ms, _config(chosen, mode, embedder, len(passages)))
+        run_path.write_text("".join(_trec(questions, asked.runs)), encoding="utf-8")
+    config = _config(chosen, mode, embedder, len(passages))
+    ranked_by = reranker.id if reranker and chosen.rerank else "none"
+    return _report(questions, asked, {**config, "reranker": ranked_by})
 
 
 def _config(
@@ -138,20 +145,29 @@ def publish_all(
     )
 
 
-async def _ask(
-    search: Search, questions: Sequence[GoldQuestion], mode: SearchMode | None
-) -> tuple[list[list[tuple[str, float]]], float]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was found for each question, document and score, and how the searches went."""
+
+    runs: list[list[tuple[str, float]]]
+    latency_ms: float
+    degraded: int
+
+
+async def _ask(search: Search, questions: Sequence[GoldQuestion], mode: SearchMode | None) -> Asked:
     runs: list[list[tuple[str, float]]] = []
     durations_ms: list[float] = []
+    degraded = 0
     for question in questions:
         # Asked twice with another number of hits, so that the second time the question's vector
         # is known and the result is not.
-        await search.search(SearchQuery(question.question, top_k=1, mode=mode))
+        await search.search(SearchQuery(question.question, top_k=1, mode=mode, rerank=False))
         start = time.perf_counter()
         result = await search.search(SearchQuery(question.question, top_k=DEPTH, mode=mode))
         durations_ms.append(1000 * (time.perf_counter() - start))
+        degraded += bool(result.degraded)
         runs.append([(hit.passage.doc_id, hit.score) for hit in result.hits])
-    return runs, statistics.median(durations_ms)
+    return Asked(runs, statistics.median(durations_ms), degraded)
 
 
 def _trec(
@@ -165,14 +181,11 @@ def _trec(
 
 
 def _report(
-    questions: Sequence[GoldQuestion],
-    runs: Sequence[Sequence[tuple[str, float]]],
-    latency_ms: float,
-    config: Mapping[str, object],
+    questions: Sequence[GoldQuestion], asked: Asked, config: Mapping[str, object]
 ) -> QualityReport:
     relevant = [
         [doc_id in question.gold for doc_id, _ in run]
-        for question, run in zip(questions, runs, strict=True)
+        for question, run in zip(questions, asked.runs, strict=True)
     ]
     sizes = [len(question.gold) for question in questions]
     pairs = list(zip(relevant, sizes, strict=True))
@@ -183,7 +196,8 @@ def _report(
         mrr=_mean(1 / (found.index(True) + 1) if True in found else 0.0 for found in relevant),
         hit_at_1=_mean(float(found[:1] == [True]) for found in relevant),
         all_at_10=_mean(float(sum(found) == size) for found, size in pairs),
-        latency_ms=latency_ms,
+        latency_ms=asked.latency_ms,
+        degraded=asked.degraded,
         config=config,
     )
 

@@ -13,7 +13,7 @@ from apps.orchestration.prompts import FINGERPRINT
 
 
 def answer_key(
-    request: AnswerRequest, flags: str, *, models: Sequence[str], version: str
+    request: AnswerRequest, flags: str, *, models: Sequence[str], version: str, reranker: str
 ) -> str | None:
     """Name the answer to this very question now; None when the history has a say in it.
 
@@ -22,10 +22,12 @@ def answer_key(
         flags: digest of what was decided, arms included; two arms never share an answer.
         models: names in fallback order.
         version: of the index.
+        reranker: who may have had a say in the order of the passages; empty: nobody.
     """
     if request.history:
         return None
-    return "answer:" + _digest(*_asked(request, flags), list(models), version, FINGERPRINT)
+    facts = [*_asked(request, flags), list(models), version, reranker, FINGERPRINT]
+    return "answer:" + _digest(*facts)
 
 
 def recall_key(request: AnswerRequest, flags: str) -> str | None:

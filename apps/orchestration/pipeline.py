@@ -261,4 +261,6 @@ class AnswerPipeline:
         if not version:
             return None
         flags = begun.evaluation.digest
-        return answer_key(begun.request, flags, models=self.models.names, version=version)
+        ranked_by = f"{self.settings.DTRAG_RERANKER} {self.settings.DTRAG_RERANKER_MODEL}"
+        models = self.models.names
+        return answer_key(begun.request, flags, models=models, version=version, reranker=ranked_by)

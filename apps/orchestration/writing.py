@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from apps.core.domain.models import Hit
 from apps.core.errors import BadReply, DtRagError, ProviderBusy
 from apps.core.llm.models import Message
 from apps.core.resilience import wait_s
 from apps.core.text.sentences import split
 from apps.orchestration.events import Data
+from apps.orchestration.fencing import fenced, unguessable
 from apps.orchestration.grounding import Grounder
 from apps.orchestration.models import Account, ChainedModel
 from apps.orchestration.node import RunContext
@@ -118,7 +118,8 @@ class Writing:
         """Ask one model, twice if it stumbles; None when it may cost too much."""
         limit = self._ctx.max_cost_usd
         price = model.may_cost_usd(messages, max_tokens=ANSWER_TOKENS)
-        if limit is not None and self._spent.usage.cost_usd + price > limit:
+        spent = self._state["usage"].plus(self._spent.usage)
+        if limit is not None and spent.cost_usd + price > limit:
             self._note(model, "max_cost", "The call may cost more than the request allows.")
             return None
         left_s = max(0.0, self._ctx.time_left_s() - RESERVE_S)
@@ -171,27 +172,11 @@ def without_fragment(draft: str) -> str:
 
 
 def _messages(state: AnswerState, name: str, rng: random.Random) -> list[Message]:
-    marker = _marker(state["hits"], rng)
+    marker = unguessable(state["hits"], rng)
     return prompt(
         name,
         state["language"],
         question=state["question_masked"],
         passages=fenced(state["hits"], marker),
         marker=marker,
-    )
-
-
-def _marker(hits: Sequence[Hit], rng: random.Random) -> str:
-    """A word that nobody who wrote a passage could know."""
-    marker = f"{rng.getrandbits(64):016x}"
-    while any(marker in hit.passage.text for hit in hits):
-        marker = f"{rng.getrandbits(64):016x}"
-    return marker
-
-
-def fenced(hits: Sequence[Hit], marker: str) -> str:
-    """Number the passages and put each between its fences, title included."""
-    return "\n\n".join(
-        f"<<<{marker} [{number}]\n{hit.passage.title}\n{hit.passage.text}\n{marker}>>>"
-        for number, hit in enumerate(hits, start=1)
     )

@@ -33,7 +33,8 @@ def test_quality_prints_the_promised_keys_and_a_run(dtrag: Typed, tmp_path: Path
               "--json")
     )  # fmt: skip
     assert set(report) == {
-        "n", "recall@10", "ndcg@10", "mrr@10", "hit@1", "all@10", "latency_ms", "config",
+        "n", "recall@10", "ndcg@10", "mrr@10", "hit@1", "all@10", "latency_ms", "degraded",
+            "config",
     }  # fmt: skip
     assert (report["n"], report["hit@1"]) == (2, 1.0)
     first = run.read_text().splitlines()[0].split()

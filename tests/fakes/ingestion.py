@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from apps.core.domain.ports import FloatArray
 from apps.core.errors import DtRagError, ProviderBusy
-from apps.core.outbound import Fetched
+from apps.core.outbound.public import Fetched
 from apps.ingestion.build import IndexRow
 from apps.ingestion.items import NewItem
 from apps.ingestion.parse import ParsedFile

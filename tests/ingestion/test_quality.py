@@ -54,6 +54,7 @@ def test_the_report_has_the_names_of_the_literature(file: Path, tmp_path: Path) 
         "fusion": "convex",
         "dense_weight": SearchOptions().dense_weight,
         "passages": 3,
+        "reranker": "none",
     }
     lines = run.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "q1 Q0 bank 1 1.000000 dtrag"

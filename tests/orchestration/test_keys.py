@@ -43,5 +43,10 @@ def test_nothing_of_the_question_is_readable() -> None:
     assert len(digest) == 64
 
 
-def _key(request: AnswerRequest) -> str | None:
-    return answer_key(request, "off", models=["m"], version="v")
+def test_rerankers_never_share_an_answer() -> None:
+    """Their orders differ, and workers with another configuration may share the cache."""
+    assert len({_key(ASKED), _key(ASKED, reranker="llm "), _key(ASKED, reranker="http://a m")}) == 3
+
+
+def _key(request: AnswerRequest, *, reranker: str = "") -> str | None:
+    return answer_key(request, "off", models=["m"], version="v", reranker=reranker)

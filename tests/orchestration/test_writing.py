@@ -7,7 +7,8 @@ import re
 import pytest
 
 from apps.core.domain.models import AnswerRecord, AnswerRequest, SearchSignals
-from apps.orchestration.writing import fenced, without_fragment
+from apps.orchestration.fencing import fenced
+from apps.orchestration.writing import without_fragment
 from tests.fakes.answering import (
     BRIDGE,
     BUSAN,

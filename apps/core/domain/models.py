@@ -142,8 +142,30 @@ class SearchSignals:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run consumed; costs are US dollars."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    llm_calls: int = 0
+    cost_usd: float = 0.0
+
+    def plus(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.llm_calls + other.llm_calls,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What was found in which index version, best first; `signals` only when they were wanted."""
+    """What was found in which index version, best first; `signals` only when they were wanted.
+
+    usage: what a model consumed that had a say in the order; nothing when it comes from a cache.
+    """
 
     hits: tuple[Hit, ...]
     total_candidates: int
@@ -153,6 +175,7 @@ class SearchResult:
     cached: bool = False
     degraded: tuple[str, ...] = ()
     signals: SearchSignals = SearchSignals()
+    usage: Usage = Usage()
 
     def again(self) -> SearchResult:
         """The same from a cache; a third of what `dataclasses.replace` costs."""
@@ -211,25 +234,6 @@ class Citation:
     span: tuple[int, int]
     source: Source
     score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a run consumed; costs are US dollars."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    llm_calls: int = 0
-    cost_usd: float = 0.0
-
-    def plus(self, other: Usage) -> Usage:
-        """Both together."""
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.llm_calls + other.llm_calls,
-            self.cost_usd + other.cost_usd,
-        )
 
 
 @dataclass(frozen=True, slots=True)

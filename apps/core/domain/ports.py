@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.flags import Decisions
-from apps.core.domain.models import AnswerRequest, Hit, SearchQuery, SearchResult
+from apps.core.domain.models import AnswerRequest, Hit, SearchQuery, SearchResult, Usage
 
 FloatArray = NDArray[np.float32]
 
@@ -53,11 +54,27 @@ class Embedder(Protocol):
         """(n, dims) unit vectors of passages."""
 
 
-class Reranker(Protocol):
-    """Scores passages against a question, higher is better."""
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """(n,) finite scores, higher is better, on any scale; and what the call consumed."""
 
-    async def rerank(self, question: str, hits: Sequence[Hit]) -> FloatArray:
-        """(n,) scores for `hits`."""
+    scores: FloatArray
+    usage: Usage = field(default_factory=Usage)
+
+
+class Reranker(Protocol):
+    """Scores passages against a question."""
+
+    @property
+    def id(self) -> str:
+        """Kind and model, e.g. `llm:google_genai:gemini-2.5-flash`; never a key."""
+
+    async def rerank(self, question: str, hits: Sequence[Hit]) -> Reranked:
+        """Score `hits`, of which there is at least one.
+
+        Raises:
+            DtRagError: there are no scores; the order stays as it was.
+        """
 
 
 class FlagDecider(Protocol):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from apps.core.domain.flags import Decisions
-from apps.core.domain.models import SearchMode, SearchQuery
+from apps.core.domain.models import SearchMode, SearchQuery, SearchResult
 
 HYBRID, RERANKER, DENSE_WEIGHT = "hybrid_search", "reranker", "dense_weight"
 FLAG_OF_LEG: Mapping[str, str] = MappingProxyType({"dense": HYBRID, "rerank": RERANKER})
@@ -36,11 +36,21 @@ def choice(query: SearchQuery, decisions: Decisions) -> SearchQuery:
 
 
 def asked(query: SearchQuery, decisions: Decisions) -> tuple[str, ...]:
-    """Flags that have the say, because the caller left it to them; their arms are met."""
+    """Flags that have the say, because the caller left it to them."""
     mode = mode_by(decisions) if query.mode is None else query.mode
     weighed = query.dense_weight is None and mode not in ONE_LEG
     open_ = ((HYBRID, query.mode is None), (RERANKER, query.rerank is None))
     return tuple(key for key, left in (*open_, (DENSE_WEIGHT, weighed)) if left)
+
+
+def met(query: SearchQuery, decisions: Decisions, result: SearchResult | None) -> tuple[str, ...]:
+    """The flags of `asked` that this search came to; None: it failed on its way.
+
+    Fewer than two passages have no order, so nobody ranks them once more, whatever the flag says.
+    The candidates tell it in both arms; hits do not, because reranking looks at more of them.
+    """
+    ranked = result is None or result.total_candidates > 1
+    return tuple(key for key in asked(query, decisions) if ranked or key != RERANKER)
 
 
 def mode_by(decisions: Decisions) -> SearchMode | None:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 Message = tuple[Literal["system", "human"], str]
 
-DEFAULT_GEMINI = "google_genai:gemini-2.5-flash"
-NO_MODEL = frozenset({"extractive", "none"})
 CALL_LIMIT_S = 30.0  # requirements document 003: no call to a provider may take longer
 MAX_OUTPUT_TOKENS = 1024
 NAME = re.compile(r"[a-z][a-z0-9_-]*:\S+")
@@ -88,10 +86,7 @@ def chat_models(settings: Settings) -> list[NamedModel]:
     Raises:
         SettingsError: an entry of DTRAG_LLM is not `provider:model`.
     """
-    names = [name.strip() for name in settings.DTRAG_LLM.split(",") if name.strip()]
-    if not names and settings.GEMINI_API_KEY is not None:
-        names = [DEFAULT_GEMINI]
-    return [_named(settings, name) for name in names if name not in NO_MODEL]
+    return [_named(settings, name) for name in settings.chat_models]
 
 
 def _named(settings: Settings, entry: str) -> NamedModel:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from apps.core.artifacts import versions
-from apps.core.domain.models import Hit, Passage, SearchMode, SearchQuery, SearchResult
+from apps.core.domain.models import Hit, Passage, SearchMode, SearchQuery, SearchResult, Usage
 from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import DtRagError, IndexNotReady, NotFound
 from apps.core.retrieval import centres
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 INLINE_ROWS = 20_000
 # A reranker sees this many times what was asked for.
 RERANK_FACTOR = 4
+RERANK = "rerank"  # what `degraded` calls the step that failed
 
 
 class Recent(Generic[K, V]):
@@ -229,22 +230,10 @@ class Search:
         return self._centres.question(vector, language.detect(text))
 
     async def _run(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
-        rerank = self._reranks(query)
-        wider = replace(query, top_k=query.top_k * RERANK_FACTOR) if rerank else query
-        ranking = await self._rank(index, wider, plan)
-        hits, degraded = ranking.hits, plan.degraded
-        if rerank:
-            hits, failed = await self._reranked(query, hits)
-            degraded = (*degraded, *failed)
-        return SearchResult(
-            hits=hits,
-            total_candidates=ranking.total_candidates,
-            mode=plan.mode,
-            index_version=index.manifest.version,
-            language=ranking.language,
-            degraded=degraded,
-            signals=ranking.signals,
-        )
+        if self._reranks(query):
+            return await self._reranked(index, query, plan)
+        ranking = await self._rank(index, query, plan)
+        return _result(index, ranking, plan)
 
     async def _rank(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> Ranking:
         words = plan.mode != "dense"
@@ -255,19 +244,44 @@ class Search:
     def _reranks(self, query: SearchQuery) -> bool:
         return self._options.rerank if query.rerank is None else query.rerank
 
-    async def _reranked(
-        self, query: SearchQuery, hits: tuple[Hit, ...]
-    ) -> tuple[tuple[Hit, ...], tuple[str, ...]]:
-        if not hits:
-            return hits, ()
+    async def _reranked(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
+        # `min_score` is about the score that the caller will see.
+        wider = replace(query, top_k=query.top_k * RERANK_FACTOR, min_score=0.0)
+        ranking = await self._rank(index, wider, plan)
+        hits, usage = await self._scored(query.text, ranking.hits)
+        degraded = plan.degraded
+        if hits is None:
+            hits, degraded = ranking.hits, (*degraded, RERANK)
+        kept = tuple(hit for hit in hits if hit.score >= query.min_score)[: query.top_k]
+        found = _result(index, replace(ranking, hits=kept), plan)
+        return replace(found, degraded=degraded, usage=usage)
+
+    async def _scored(
+        self, text: str, hits: tuple[Hit, ...]
+    ) -> tuple[tuple[Hit, ...] | None, Usage]:
+        """The hits in their new order, None when there is no telling."""
         if self._reranker is None:
-            return hits[: query.top_k], ("rerank",)
+            return None if hits else hits, Usage()
+        if len(hits) <= 1:
+            return hits, Usage()
         try:
-            scores = (await self._reranker.rerank(query.text, hits)).tolist()
+            found = await self._reranker.rerank(text, hits)
         except DtRagError as error:
-            log.warning("search.degraded", leg="rerank", reason=error.code)
-            return hits[: query.top_k], ("rerank",)
-        return _by_rerank(hits, scores)[: query.top_k], ()
+            log.warning("search.degraded", leg=RERANK, reason=error.code)
+            return None, Usage()
+        return _by_rerank(hits, found.scores.tolist()), found.usage
+
+
+def _result(index: OpenIndex, ranking: Ranking, plan: Plan) -> SearchResult:
+    return SearchResult(
+        hits=ranking.hits,
+        total_candidates=ranking.total_candidates,
+        mode=plan.mode,
+        index_version=index.manifest.version,
+        language=ranking.language,
+        degraded=plan.degraded,
+        signals=ranking.signals,
+    )
 
 
 def _by_rerank(hits: tuple[Hit, ...], scores: list[float]) -> tuple[Hit, ...]:

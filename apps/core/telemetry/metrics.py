@@ -58,6 +58,9 @@ searches = Family(Counter("search_api_requests", "Searches by outcome.", ["outco
 search_ms = Histogram("search_api_request_duration", "Search time, ms.", buckets=FAST_MS)
 search_cache_hits = Counter("search_api_cache_hits", "Searches answered from the cache.")
 search_cache_misses = Counter("search_api_cache_misses", "Searches not answered from the cache.")
+# `outcome` is ok | left_alone (by the breaker) | cancelled | an error's code.
+reranks = Family(Counter("dtrag_reranks", "Searches ranked once more.", ["outcome"]))
+rerank_ms = Histogram("dtrag_rerank_duration_ms", "Time of ranking once more.", buckets=SLOW_MS)
 # Without a label it would read 0 before anything was measured; `by` is the job's name.
 search_recall = Family(
     Gauge(

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.core.artifacts import versions
-from apps.core.domain.models import Filters, Hit, Passage, SearchQuery, SearchSignals
-from apps.core.domain.ports import Embedder, FloatArray
+from apps.core.domain.models import Filters, Hit, Passage, SearchQuery, SearchSignals, Usage
+from apps.core.domain.ports import Embedder, FloatArray, Reranked
 from apps.core.errors import IndexNotReady, NotFound, ProviderBusy
 from apps.core.retrieval.index import OpenIndex
 from apps.core.retrieval.options import SearchOptions
@@ -235,13 +235,17 @@ async def test_a_query_keeps_its_version_when_it_is_replaced_and_removed(tmp_pat
 class Reversed:
     """A reranker that likes the last hit best, or is down."""
 
+    id = "reversed"
+
     def __init__(self, *, down: bool = False) -> None:
         self._down = down
+        self.asked: list[tuple[str, int]] = []
 
-    async def rerank(self, question: str, hits: Sequence[Hit]) -> FloatArray:
+    async def rerank(self, question: str, hits: Sequence[Hit]) -> Reranked:
+        self.asked.append((question, len(hits)))
         if self._down:
             raise ProviderBusy("down")
-        return np.arange(len(hits), dtype=np.float32) * 7 - 3
+        return Reranked(np.arange(len(hits), dtype=np.float32) * 7 - 3, Usage(llm_calls=1))
 
 
 async def test_a_reranker_has_the_last_word_and_may_be_down(tmp_path: Path) -> None:
