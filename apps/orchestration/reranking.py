@@ -33,7 +33,7 @@ WINDOW = 20
 PASSAGE_CHARS = 600
 # `[12] > ` is five tokens or so.
 TOKENS_PER_PASSAGE = 8
-ORDER = re.compile(r"\[[0-9]+\](?:\s*>\s*\[[0-9]+\])*")
+ORDER = re.compile(r"\[[0-9]{1,2}\](?:\s*>\s*\[[0-9]{1,2}\])*")
 NUMBER = re.compile(r"[0-9]+")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from apps.api.main import create_app
 from apps.core.domain.flags import Exposed
+from apps.core.domain.models import SearchQuery, SearchResult
 from apps.core.errors import IndexNotReady, NotFound
 from apps.core.flags.arms import ArmRecorder
 from apps.core.flags.arms_outcome import Outcome
@@ -154,6 +156,43 @@ async def test_a_search_follows_its_flags(
     await client.post("/search", json={"q": "index", "mode": "lexical", "rerank": True})
     assert (world.searcher.asked[-1].mode, world.searcher.asked[-1].rerank) == ("lexical", True)
     assert rolled[-1].exposed == ()
+
+
+@pytest.fixture
+def reranking(world: World) -> list[Outcome]:
+    """The reranker for all, with the outcomes that were counted."""
+    world.flags = rolled_out(Rollout("reranker", 100, id="ro_r", epoch=1, stage=0))
+    return keeping(world)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "degraded", "keys", "skipped"),
+    [
+        (1, (), [], set()),
+        (5, (), ["reranker"], set()),
+        (5, ("rerank",), ["reranker"], {"reranker"}),
+    ],
+)
+async def test_a_search_meets_the_reranker_where_it_ranks(
+    reranking: list[Outcome],
+    client: httpx.AsyncClient,
+    world: World,
+    candidates: int,
+    degraded: tuple[str, ...],
+    keys: list[str],
+    skipped: set[str],
+) -> None:
+    """One passage has no order; a failed reranker is a bad request of its flag's arm."""
+    whole = world.searcher.search
+
+    async def found(query: SearchQuery) -> SearchResult:
+        return replace(await whole(query), total_candidates=candidates, degraded=degraded)
+
+    world.searcher.search = found  # type: ignore[method-assign]
+    await client.post("/search", json={"q": "index", "user_id": "u"})
+    assert world.searcher.asked[-1].rerank is True
+    (end,) = reranking
+    assert ([met.flag_key for met in end.exposed], end.skipped) == (keys, skipped)
 
 
 @pytest.fixture

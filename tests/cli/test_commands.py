@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Typed, body
+from tests.fakes.rerank import FakeRerankServer
 
 KEY = re.compile(r"dtr_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{20,}")
 
@@ -45,6 +48,35 @@ def test_a_second_quickstart_changes_nothing(prepared: str, dtrag: Typed) -> Non
 def test_doctor_is_content_afterwards(prepared: str, dtrag: Typed) -> None:
     """Every check passes, and the JSON says the same as the table."""
     assert body(dtrag("doctor", "--json"))["ok"] is True
+
+
+def test_doctor_asks_the_reranker(prepared: str, dtrag: Typed) -> None:
+    """It says whether it answers, and never with which key."""
+
+    def said(**env: str) -> dict[str, Any]:
+        done = dtrag("doctor", "--json", DTRAG_RERANKER_KEY="k-secret", **env)
+        assert "k-secret" not in done.stdout + done.stderr
+        checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+        found: dict[str, Any] = checks["reranker"]
+        return found
+
+    assert said()["found"] == "not configured"
+    with FakeRerankServer() as server:
+        assert said(DTRAG_RERANKER=server.url)["found"] == server.url
+        server.mode = "401"
+        refused = said(DTRAG_RERANKER=server.url)
+    assert (refused["ok"], refused["found"]) == (False, "The rerank server answered 401.")
+    assert "DTRAG_RERANKER" in refused["mend"]
+
+
+def test_a_reranker_that_cannot_be_stops_the_start(dtrag: Typed) -> None:
+    """With one sentence that names the variable."""
+    done = dtrag("serve", DTRAG_RERANKER="cohere")
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "dtrag: DTRAG_RERANKER: must be none, llm, or an address that begins with http:// or "
+        "https://."
+    )
 
 
 def test_search_finds_in_both_languages(prepared: str, dtrag: Typed) -> None:

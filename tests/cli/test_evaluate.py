@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.cli.conftest import Typed, body
+from tests.fakes.rerank import FakeRerankServer, last_first
 
 ROWS = [
     {"type": "passage", "id": "a", "title": "Lamps", "text": "The red lamp means stop."},
@@ -33,8 +35,8 @@ def test_quality_prints_the_promised_keys_and_a_run(dtrag: Typed, tmp_path: Path
               "--json")
     )  # fmt: skip
     assert set(report) == {
-        "n", "recall@10", "ndcg@10", "mrr@10", "hit@1", "all@10", "latency_ms", "degraded",
-            "config",
+        "n", "recall@10", "ndcg@10", "mrr@10", "hit@1", "all@10", "latency_ms", "config",
+        "degraded",
     }  # fmt: skip
     assert (report["n"], report["hit@1"]) == (2, 1.0)
     first = run.read_text().splitlines()[0].split()
@@ -60,3 +62,22 @@ def test_quality_keeps_no_vectors_when_it_needs_none(dtrag: Typed, tmp_path: Pat
     )  # fmt: skip
     assert report["config"]["embedder"] == "none"
     assert not folder.exists()
+
+
+def test_quality_says_who_ranked_once_more(dtrag: Typed, tmp_path: Path) -> None:
+    """A server that likes the last passage best turns the order round; a dead one does not."""
+    data, run = written(tmp_path), tmp_path / "run.trec"
+    files = ("--passages", data, "--questions", data, "--run", str(run))
+
+    def first(**env: str) -> tuple[dict[str, Any], list[str]]:
+        report = body(dtrag("eval", "quality", *files, "--json", USE_RERANKER="true", **env))
+        places = [line.split() for line in run.read_text().splitlines()]
+        return report, [document for _, _, document, place, *_ in places if place == "1"]
+
+    with FakeRerankServer(scores=last_first) as server:
+        turned, turned_first = first(DTRAG_RERANKER=server.url)
+        assert len(server.calls) == turned["n"] == 2
+    assert (turned["config"]["reranker"], turned["degraded"]) == (server.url, 0)
+    dead, dead_first = first(DTRAG_RERANKER=server.url)
+    assert (dead_first, turned_first) == (["a", "b"], ["b", "a"])
+    assert (dead["degraded"], dead["hit@1"], turned["hit@1"]) == (2, 1.0, 0.0)

@@ -205,6 +205,20 @@ class TestRefusals:
             ("DATABASE_URL", "sqlite://"),
             ("DATABASE_URL", "sqlite:///:memory:"),
             ("REDIS_URL", "http://user:hidden@h"),
+            ("DTRAG_RERANKER", "hidden"),
+            ("DTRAG_RERANKER", "ftp://h/rerank"),
+            ("DTRAG_RERANKER", "http://"),
+            ("DTRAG_RERANKER", "http://h:port"),
+            ("DTRAG_RERANKER", "http://user:hidden@h/rerank"),
+            ("DTRAG_RERANKER", "http://h/a b"),
+            ("DTRAG_RERANKER", "http://h/\nx"),
+            ("DTRAG_RERANKER", "http://h/#x"),
+            ("DTRAG_RERANKER", "llm"),
+            ("DTRAG_RERANKER_KEY", "hidden hidden"),
+            ("DTRAG_RERANKER_KEY", "hidden\r\nX: y"),
+            ("DTRAG_RERANKER_KEY", "비밀hidden"),
+            ("DTRAG_RERANKER_TIMEOUT_S", "0"),
+            ("DTRAG_RERANKER_TIMEOUT_S", "9"),
         ],
     )
     def test_a_value_that_cannot_be_used_names_its_variable(self, name: str, value: str) -> None:
@@ -213,6 +227,36 @@ class TestRefusals:
             load({name: value})
         assert "hidden" not in str(raised.value)
         assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("given", "models"),
+        [
+            ({"DTRAG_LLM": "ollama:qwen3, gemini:x"}, ("ollama:qwen3", "gemini:x")),
+            ({"GEMINI_API_KEY": "k"}, ("google_genai:gemini-2.5-flash",)),
+            ({"GEMINI_API_KEY": "k", "DTRAG_LLM": "none"}, ()),
+            ({}, ()),
+        ],
+    )
+    def test_a_reranking_model_must_be_there(
+        self, given: dict[str, str], models: tuple[str, ...]
+    ) -> None:
+        """Otherwise a search would wish for what nobody can do."""
+        assert load(given).chat_models == models
+        if models:
+            assert load({**given, "DTRAG_RERANKER": "llm"}).DTRAG_RERANKER == "llm"
+            return
+        with pytest.raises(SettingsError, match="DTRAG_RERANKER=llm needs a chat model"):
+            load({**given, "DTRAG_RERANKER": "llm"})
+
+    @pytest.mark.parametrize(
+        "place", ["http://127.0.0.1:8080", "https://rank.intern/v1/rerank?v=1"]
+    )
+    def test_a_reranker_may_be_at_home(self, place: str) -> None:
+        """A private address is what self-hosting means; none is nobody."""
+        made = load({"DTRAG_RERANKER": place, "DTRAG_RERANKER_KEY": "k-hidden"})
+        assert place == made.DTRAG_RERANKER
+        assert load({"DTRAG_RERANKER": "none"}).DTRAG_RERANKER == ""
+        assert "hidden" not in repr(made)
 
     def test_an_overlap_must_be_smaller_than_the_passage(self) -> None:
         """Otherwise chunking would never end."""

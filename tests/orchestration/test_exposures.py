@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from apps.core.domain.models import AnswerRequest
-from apps.core.errors import DtRagError, SystemFailure
-from apps.core.flags.arms_outcome import Outcome
+from apps.core.domain.models import AnswerRequest, Hit, SearchQuery, SearchResult, Usage
+from apps.core.errors import DtRagError, IndexNotReady, SystemFailure
+from apps.core.flags.arms_outcome import Outcome, findings
 from apps.core.flags.rollout import Rollout
 from apps.orchestration.graph import compiled
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.state import AnswerState
 from tests.core.flags.arms import PEPPER, half
-from tests.fakes.answering import FakeIndex, FakeMemory, Stage, scripted
+from tests.fakes.answering import BUSAN, SEOUL, FakeIndex, FakeMemory, Stage, scripted
 from tests.fakes.flags import WEIGHTS, FakeFlagStore, rolled_out, weighed
 
 QUESTION = "서울의 인구는 몇 명인가?"
@@ -240,6 +240,49 @@ async def test_retrieval_flags_are_met_where_passages_are_found() -> None:
         ("hybrid_search", CANARY, "retrieve")
     ]
     assert scene.index.asked[0].mode == "hybrid"
+
+
+def reranking(percent: float) -> FakeFlagStore:
+    """A rollout of the reranker."""
+    return rolled_out(Rollout("reranker", percent, id="ro_r", epoch=1, stage=0))
+
+
+@pytest.mark.parametrize(("percent", "arm"), [(100, CANARY), (0, CONTROL)])
+@pytest.mark.parametrize(("hits", "is_met"), [((SEOUL, BUSAN), True), ((SEOUL,), False)])
+async def test_a_reranker_is_met_where_passages_have_an_order(
+    percent: float, arm: str, hits: tuple[Hit, ...], is_met: bool
+) -> None:
+    """In both arms; one passage is nothing to rank."""
+    scene = Scene(reranking(percent), index=FakeIndex(hits))
+    record = await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))
+    assert scene.index.asked[0].rerank is (arm == CANARY)
+    assert [(met.arm, met.node) for met in record.exposed] == [(arm, "retrieve")] * is_met
+
+
+async def test_a_reranker_that_fails_is_bad_for_its_flag() -> None:
+    """The answer is given, and its arm has one bad request more; what it spent is counted."""
+    scene = Scene(reranking(100))
+    whole = scene.index.search
+    spent = Usage(40, 2, llm_calls=1)
+
+    async def without_reranker(query: SearchQuery) -> SearchResult:
+        return replace(await whole(query), degraded=("rerank",), usage=spent)
+
+    scene.index.search = without_reranker  # type: ignore[method-assign]
+    record = await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))
+    assert (record.degraded, record.usage) == (("rerank",), spent)
+    (end,) = scene.ends
+    assert end.skipped == {"reranker"}
+    assert findings(end, "reranker", {})["node_error"]
+
+
+async def test_a_search_that_breaks_off_has_met_its_reranker() -> None:
+    """Else the arm whose reranker is too slow would look the better one."""
+    scene = Scene(reranking(100))
+    scene.index.failure = IndexNotReady("gone")
+    with pytest.raises(IndexNotReady):
+        await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))
+    assert [(end.error, end.exposed[0].flag_key) for end in scene.ends] == [(True, "reranker")]
 
 
 async def test_an_experiment_is_met_by_the_names_of_its_variants() -> None:

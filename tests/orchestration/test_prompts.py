@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from apps.core.domain.models import Language
 from apps.core.errors import SystemFailure
+from apps.core.llm.models import Message
 from apps.orchestration.fencing import fenced
 from apps.orchestration.prompts import FINGERPRINT, TEMPLATES, load, message, prompt
 from apps.orchestration.writing import NO_ANSWER
@@ -29,8 +31,27 @@ def test_a_prompt_reads_as_in_its_snapshot(name: str, language: Language) -> Non
         passages=fenced((SEOUL, BRIDGE), MARKER),
         marker=MARKER,
     )
+    compare(f"{name}.{language}", messages)
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_the_reranker_reads_as_in_its_snapshot(language: Language) -> None:
+    """The same for the prompt that a search uses."""
+    messages = prompt(
+        "retrieve.reranker",
+        language,
+        question="서울의 인구는?" if language == "ko" else "How long is the bridge?",
+        passages=fenced((SEOUL, BRIDGE), MARKER, most_chars=20),
+        marker=MARKER,
+        count="2",
+    )
+    compare(f"retrieve.reranker.{language}", messages)
+
+
+def compare(name: str, messages: Sequence[Message]) -> None:
+    """Hold a prompt to its snapshot, or write the snapshot."""
     text = "\n\n".join(f"=== {role}\n{body}" for role, body in messages) + "\n"
-    path = SNAPSHOTS / f"{name}.{language}.txt"
+    path = SNAPSHOTS / f"{name}.txt"
     if not path.exists():
         path.write_text(text, encoding="utf-8")
         pytest.fail(f"{path.name} was missing and has been written; read it.")

@@ -64,7 +64,7 @@ class BoundedReranker:
     async def _called(self, permit: Permit, question: str, hits: Sequence[Hit]) -> Reranked:
         try:
             with traces.begin("rerank", kind=traces.CLIENT) as span:
-                span.note({"dtrag.rerank.by": self.id, "dtrag.rerank.passages": len(hits)})
+                span.note({"dtrag.rerank.passages": len(hits)})
                 async with asyncio.timeout(self._limit_s):
                     found = await self._inner.rerank(question, hits)
                 if found.scores.shape != (len(hits),) or not np.isfinite(found.scores).all():

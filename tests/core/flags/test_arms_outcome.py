@@ -10,7 +10,8 @@ import pytest
 from apps.core.domain.flags import FlagDecision, FlagValue
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult, Usage
 from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
-from apps.core.flags.searching import asked, choice, mode_by, rerank_by
+from apps.core.flags.rollout import Rollout
+from apps.core.flags.searching import asked, choice, met, mode_by, rerank_by
 from tests.core.flags.arms import TAU
 from tests.fakes.answerer import record_of
 from tests.fakes.flags import rolled_out
@@ -146,3 +147,15 @@ def test_a_flag_of_numbers_weighs_the_legs(value: FlagValue, weight: float | Non
     assert choice(hybrid, made).dense_weight == weight
     assert asked(hybrid, made) == ("dense_weight",)
     assert asked(replace(hybrid, mode="dense"), made) == ()
+
+
+@pytest.mark.parametrize(("candidates", "came"), [(0, False), (1, False), (2, True), (None, True)])
+def test_the_reranker_is_met_where_there_is_an_order(candidates: int | None, came: bool) -> None:
+    """In both arms alike; a search that failed counts, or a reranker that breaks it would not."""
+    found = None if candidates is None else SearchResult((), candidates, "lexical", "v", "en")
+    for percent in (0, 100):
+        flags = rolled_out(Rollout("reranker", percent, id="ro_r", epoch=1, stage=0))
+        flagged = met(SearchQuery("q"), flags.evaluate_all(None), found)
+        assert ("reranker" in flagged) is came
+        assert "hybrid_search" in flagged
+    assert "reranker" not in met(SearchQuery("q", rerank=True), flags.evaluate_all(None), found)

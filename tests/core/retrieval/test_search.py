@@ -265,6 +265,81 @@ async def test_a_reranker_has_the_last_word_and_may_be_down(tmp_path: Path) -> N
     assert (len(result.hits), result.degraded) == (2, ("rerank",))
 
 
+TWO = "한국은행 금리 한강 서울"
+
+
+def reversing(root: Path, reranker: Reversed | None, **options: object) -> Search:
+    """A search whose flag is on."""
+    chosen = SearchOptions(rerank=True, **options)  # type: ignore[arg-type]
+    return Search(root, embedder=None, options=chosen, reranker=reranker)
+
+
+async def test_the_reranker_is_asked_only_where_it_is_wished(tmp_path: Path) -> None:
+    """Not when the flag is off, not for what has no order, and not again for what is known."""
+    publish(tmp_path, SMALL)
+    ranks = Reversed()
+    search = reversing(tmp_path, ranks)
+    for text, wishes in [(TWO, {"rerank": False}), ("zzz", {}), ("chloroplast", {})]:
+        result = await search.search(SearchQuery(text, **wishes))  # type: ignore[arg-type]
+        assert (result.degraded, result.usage) == ((), Usage())
+    assert ranks.asked == []
+    first, second = [await search.search(SearchQuery(TWO, top_k=1)) for _ in range(2)]
+    assert ranks.asked == [(TWO, 2)]
+    assert (first.usage.llm_calls, second.usage.llm_calls) == (1, 0)
+    assert first.hits == second.hits
+
+
+async def test_a_wish_without_a_reranker_is_degraded(tmp_path: Path) -> None:
+    """Where there is something to rank."""
+    publish(tmp_path, SMALL)
+    search = reversing(tmp_path, None)
+    assert (await search.search(SearchQuery(TWO))).degraded == ("rerank",)
+    assert (await search.search(SearchQuery("zzz"))).degraded == ()
+
+
+async def test_a_failed_reranker_leaves_the_order_and_is_asked_again(tmp_path: Path) -> None:
+    """The hits are those of a search without it, and a degraded result is not kept."""
+    publish(tmp_path, SMALL)
+    plain = await opened(tmp_path).search(SearchQuery(TWO))
+    ranks = Reversed(down=True)
+    search = reversing(tmp_path, ranks)
+    for _ in range(2):
+        result = await search.search(SearchQuery(TWO))
+        assert (result.hits, result.degraded) == (plain.hits, ("rerank",))
+    assert len(ranks.asked) == 2
+
+
+async def test_min_score_is_about_the_score_that_is_seen(tmp_path: Path) -> None:
+    """After reranking that is the reranker's, after its failure the legs'."""
+    publish(tmp_path, SMALL)
+    plain = await ids(opened(tmp_path), TWO)
+    assert await ids(reversing(tmp_path, Reversed()), TWO, min_score=0.9) == plain[1:]
+    down = reversing(tmp_path, Reversed(down=True))
+    assert await ids(down, TWO, min_score=0.9) == plain[:1]
+
+
+async def test_reranking_keeps_to_the_filter_and_to_the_number(tmp_path: Path) -> None:
+    """It sees four times what is wished, and only what the caller may see."""
+    crowd = [passage(f"d{n}", "같은 문장이다", tags=("a" if n % 2 else "b",)) for n in range(30)]
+    publish(tmp_path, crowd)
+    ranks = Reversed()
+    search = reversing(tmp_path, ranks)
+    query = SearchQuery("같은 문장", top_k=3, mode="lexical", filters=Filters(tags=("a",)))
+    result = await search.search(query)
+    assert ranks.asked == [("같은 문장", 12)]
+    assert [hit.passage.tags for hit in result.hits] == [("a",)] * 3
+    assert [hit.passage.doc_id for hit in result.hits] == ["d23", "d21", "d19"]
+    assert all(hit.scores.rerank == hit.score for hit in result.hits)
+
+
+async def test_the_reranker_reads_a_masked_question(tmp_path: Path) -> None:
+    """No number of a person leaves the house."""
+    publish(tmp_path, SMALL)
+    ranks = Reversed()
+    await reversing(tmp_path, ranks).search(SearchQuery(f"{TWO} 010-7391-4826"))
+    assert "7391" not in ranks.asked[0][0]
+
+
 async def test_highlights_are_the_question_in_the_text(tmp_path: Path) -> None:
     """Marked spans hold the question's words without their particles, borders included."""
     publish(tmp_path, SMALL)
