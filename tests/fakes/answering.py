@@ -22,6 +22,7 @@ from apps.core.domain.models import (
     SearchResult,
     SearchSignals,
     Source,
+    Usage,
 )
 from apps.core.domain.ports import FlagDecider
 from apps.core.errors import DtRagError, StorageDown
@@ -76,6 +77,7 @@ class FakeIndex:
         self.version: str | None = "20251121_0300"
         self.asked: list[SearchQuery] = []
         self.failure: Exception | None = None
+        self.spent = Usage()
 
     async def search(self, query: SearchQuery) -> SearchResult:
         self.asked.append(query)
@@ -88,6 +90,7 @@ class FakeIndex:
             self.version or "",
             "ko",
             signals=self.signals,
+            usage=self.spent,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from apps.core.domain.models import AnswerRequest
+from apps.core.domain.models import AnswerRequest, Usage
 from apps.core.errors import BadReply, ProviderBusy, ProviderFailure
 from apps.core.llm import models as door
 from apps.core.llm.models import NamedModel
@@ -179,6 +179,15 @@ async def test_a_call_that_may_cost_too_much_is_not_made(gemini: FakeGemini) -> 
     rich = await stage.answer(AnswerRequest(QUESTION, max_cost=1.0))
     assert rich.served_by == "primary"
     assert 0 < rich.usage.cost_usd < 0.001
+
+
+async def test_what_ranking_has_cost_leaves_less_for_the_answer(gemini: FakeGemini) -> None:
+    """`max_cost` is for the request, whoever of it asks a model."""
+    stage = await opened(gemini_model(gemini))
+    stage.index.spent = Usage(2000, 100, llm_calls=1, cost_usd=1.0)
+    record = await stage.answer(AnswerRequest(QUESTION, max_cost=1.0))
+    assert (record.served_by, record.usage.cost_usd) == ("extractive", 1.0)
+    assert gemini.calls == []
 
 
 async def remembered(index: FakeIndex) -> Stage:

@@ -263,10 +263,10 @@ async def test_a_reranker_that_fails_is_bad_for_its_flag() -> None:
     """The answer is given, and its arm has one bad request more; what it spent is counted."""
     scene = Scene(reranking(100))
     whole = scene.index.search
-    spent = Usage(40, 2, llm_calls=1)
+    scene.index.spent = spent = Usage(40, 2, llm_calls=1)
 
     async def without_reranker(query: SearchQuery) -> SearchResult:
-        return replace(await whole(query), degraded=("rerank",), usage=spent)
+        return replace(await whole(query), degraded=("rerank",))
 
     scene.index.search = without_reranker  # type: ignore[method-assign]
     record = await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))

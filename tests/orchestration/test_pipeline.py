@@ -196,6 +196,8 @@ async def test_another_index_flag_or_model_is_another_answer() -> None:
     newer.version = "20251122_0300"
     assert (await Stage(memory=memory, index=newer).answer(QUESTION)).served_by != "cache"
     assert (await Stage(scripted(TRUE), memory=memory).answer(QUESTION)).served_by == "primary"
+    ranked = Stage(memory=memory, DTRAG_RERANKER="http://127.0.0.1:9")
+    assert (await ranked.answer(QUESTION)).served_by != "cache"
     assert (await Stage(memory=memory).answer(QUESTION)).served_by == "cache"
 
 

@@ -94,6 +94,7 @@ async def test_a_long_passage_is_shortened() -> None:
         [{"index": 0, "score": 0.1}, {"index": 1, "score": True}],
         [{"index": 0, "score": 0.1}, {"index": 1, "relevance_score": 0.2}],
         [{"index": n, "score": 0.1} for n in range(3)],
+        [{"index": n, "score": 0.1} for n in (0, 1, 1)],
     ],
     ids=lambda said: json.dumps(said)[:40],
 )

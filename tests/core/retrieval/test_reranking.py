@@ -70,7 +70,8 @@ async def test_a_late_one_is_left_behind() -> None:
     """It takes its limit and not more, and is called busy."""
     before = counted("rate_limit_exceeded")
     with pytest.raises(ProviderBusy, match="in time"):
-        await bounded(Ranks(None)).rerank("q", HITS)
+        async with asyncio.timeout(5):
+            await bounded(Ranks(None)).rerank("q", HITS)
     assert counted("rate_limit_exceeded") == before + 1
 
 
