@@ -230,10 +230,12 @@ class Search:
         return self._centres.question(vector, language.detect(text))
 
     async def _run(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
-        if self._reranks(query):
-            return await self._reranked(index, query, plan)
+        wished = self._reranks(query)
+        if wished and (found := await self._reranked(index, query, plan)) is not None:
+            return found
         ranking = await self._rank(index, query, plan)
-        return _result(index, ranking, plan)
+        failed = (RERANK,) if wished and ranking.hits else ()
+        return _result(index, ranking, plan, failed)
 
     async def _rank(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> Ranking:
         words = plan.mode != "dense"
@@ -244,42 +246,37 @@ class Search:
     def _reranks(self, query: SearchQuery) -> bool:
         return self._options.rerank if query.rerank is None else query.rerank
 
-    async def _reranked(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
+    async def _reranked(
+        self, index: OpenIndex, query: SearchQuery, plan: Plan
+    ) -> SearchResult | None:
+        """The hits in the reranker's order; None when there is no telling."""
+        if self._reranker is None:
+            return None
         # `min_score` is about the score that the caller will see.
         wider = replace(query, top_k=query.top_k * RERANK_FACTOR, min_score=0.0)
         ranking = await self._rank(index, wider, plan)
-        hits, usage = await self._scored(query.text, ranking.hits)
-        degraded = plan.degraded
-        if hits is None:
-            hits, degraded = ranking.hits, (*degraded, RERANK)
+        hits, usage = ranking.hits, Usage()
+        if len(hits) > 1:
+            try:
+                scored = await self._reranker.rerank(query.text, hits)
+            except DtRagError as error:
+                log.warning("search.degraded", leg=RERANK, reason=error.code)
+                return None
+            hits, usage = _by_rerank(hits, scored.scores.tolist()), scored.usage
         kept = tuple(hit for hit in hits if hit.score >= query.min_score)[: query.top_k]
-        found = _result(index, replace(ranking, hits=kept), plan)
-        return replace(found, degraded=degraded, usage=usage)
-
-    async def _scored(
-        self, text: str, hits: tuple[Hit, ...]
-    ) -> tuple[tuple[Hit, ...] | None, Usage]:
-        """The hits in their new order, None when there is no telling."""
-        if self._reranker is None:
-            return None if hits else hits, Usage()
-        if len(hits) <= 1:
-            return hits, Usage()
-        try:
-            found = await self._reranker.rerank(text, hits)
-        except DtRagError as error:
-            log.warning("search.degraded", leg=RERANK, reason=error.code)
-            return None, Usage()
-        return _by_rerank(hits, found.scores.tolist()), found.usage
+        return replace(_result(index, replace(ranking, hits=kept), plan), usage=usage)
 
 
-def _result(index: OpenIndex, ranking: Ranking, plan: Plan) -> SearchResult:
+def _result(
+    index: OpenIndex, ranking: Ranking, plan: Plan, failed: tuple[str, ...] = ()
+) -> SearchResult:
     return SearchResult(
         hits=ranking.hits,
         total_candidates=ranking.total_candidates,
         mode=plan.mode,
         index_version=index.manifest.version,
         language=ranking.language,
-        degraded=plan.degraded,
+        degraded=(*plan.degraded, *failed),
         signals=ranking.signals,
     )
 
