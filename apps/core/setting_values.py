@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ MIN_SECRET_BYTES = 32
 # Of 64 random hexadecimal digits fewer than 10 different ones come up once in 10^11 times.
 MIN_SECRET_VARIETY = 10
 EXAMPLE_SECRETS = ("change-me", "changeme", "production-secret-key", "replace-me", "example")
+MODEL = re.compile(r"[a-z][a-z0-9_-]*:\S+")
 RERANK_BY_MODEL = "llm"
 DEFAULT_GEMINI = "google_genai:gemini-2.5-flash"
 NO_MODEL = frozenset({"extractive", "none"})
@@ -116,6 +118,18 @@ def bearer(value: str) -> str:
     """
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError("holds a character that no key has")
+    return value
+
+
+def chat_models(value: str) -> str:
+    """A list of `provider:model`, or of words for none.
+
+    Raises:
+        ValueError: an entry is neither.
+    """
+    for name in names(value):
+        if name not in NO_MODEL and not MODEL.fullmatch(name):
+            raise ValueError(f"{name!r} is not of the form provider:model")
     return value
 
 

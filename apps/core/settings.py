@@ -59,6 +59,7 @@ READING: Mapping[str, Callable[[str], str]] = {
     "DATABASE_URL": setting_values.database_url,
     "REDIS_URL": setting_values.redis_url,
     "OTEL_EXPORTER_OTLP_ENDPOINT": setting_values.http_address,
+    "DTRAG_LLM": setting_values.chat_models,
     "DTRAG_RERANKER": setting_values.reranker,
     "DTRAG_RERANKER_KEY": setting_values.bearer,
 }
@@ -89,11 +90,10 @@ class Settings(BaseModel):
     DTRAG_FAISS_ABOVE: int = Field(default=20_000, ge=1)
     USE_HYBRID_SEARCH: TriState = "auto"
     USE_RERANKER: TriState = "auto"
-    DTRAG_RERANKER: str = ""
+    DTRAG_RERANKER: str = Field(default="", repr=False)
     DTRAG_RERANKER_MODEL: str = ""
     DTRAG_RERANKER_KEY: SecretStr | None = None
-    # Below the ten seconds of the node `retrieve`, which would fail the answer.
-    DTRAG_RERANKER_TIMEOUT_S: float = Field(default=3.0, gt=0, le=8)
+    DTRAG_RERANKER_TIMEOUT_S: float = Field(default=3.0, gt=0, le=8)  # node `retrieve` has ten
     DTRAG_OPENFEATURE: bool = False
     DB_POOL_SIZE: int = Field(default=10, ge=1, le=1000)
     DB_MAX_OVERFLOW: int = Field(default=20, ge=0, le=1000)

@@ -43,9 +43,6 @@ def open_reranker(settings: Settings, *, clock: Clock) -> Reranker | None:
     Args:
         settings: its address or model, its key, and the time that it may take.
         clock: times and durations.
-
-    Raises:
-        SettingsError: an entry of DTRAG_LLM cannot be used.
     """
     named, rng = settings.DTRAG_RERANKER, random.SystemRandom()
     if not named:

@@ -34,9 +34,6 @@ def open_pipeline(
         clock: times and durations.
         flags: the process's own; by the environment and the host's files alone when absent.
         arms: counts what the arms of rollouts do; nobody does when absent.
-
-    Raises:
-        SettingsError: an entry of DTRAG_LLM cannot be used.
     """
     decider = flags or FlagStore(settings, clock=clock)
     decider.declare([node.flag for node in PIPELINE if node.flag is not None])

@@ -205,6 +205,8 @@ class TestRefusals:
             ("DATABASE_URL", "sqlite://"),
             ("DATABASE_URL", "sqlite:///:memory:"),
             ("REDIS_URL", "http://user:hidden@h"),
+            ("DTRAG_LLM", "gpt"),
+            ("DTRAG_LLM", "none,openai:gpt-4.1,gemini"),
             ("DTRAG_RERANKER", "hidden"),
             ("DTRAG_RERANKER", "ftp://h/rerank"),
             ("DTRAG_RERANKER", "http://"),
@@ -231,7 +233,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("given", "models"),
         [
-            ({"DTRAG_LLM": "ollama:qwen3, gemini:x"}, ("ollama:qwen3", "gemini:x")),
+            ({"DTRAG_LLM": "ollama:qwen3, gemini:x,none"}, ("ollama:qwen3", "gemini:x")),
             ({"GEMINI_API_KEY": "k"}, ("google_genai:gemini-2.5-flash",)),
             ({"GEMINI_API_KEY": "k", "DTRAG_LLM": "none"}, ()),
             ({}, ()),

@@ -55,7 +55,8 @@ def dialect(url: str, model: str) -> Dialect:
 
 def address(url: str, spoken: Dialect) -> str:
     """Where to send; an address without a path gets the usual one."""
-    return url if urlsplit(url).path.strip("/") else f"{url}{spoken.path}"
+    parts = urlsplit(url)
+    return url if parts.path.strip("/") else parts._replace(path=spoken.path).geturl()
 
 
 class RerankServer:
@@ -70,7 +71,8 @@ class RerankServer:
             model: which of the server's models; needed by Cohere and Jina.
             key: sent as a bearer token.
         """
-        self.id = f"{url} {model}".strip()
+        # What stands behind a question mark may be a key.
+        self.id = f"{url.partition('?')[0]} {model}".strip()
         self._model = model
         self._rng = rng
         self._dialect = dialect(url, model)
