@@ -141,6 +141,8 @@ async def found(
         if ours and armed:
             _count(services, exchange, query, evaluation, started_s=started_s, result=None)
         raise
+    if lacking := searching.refused(query, evaluation):
+        result = replace(result, degraded=(*result.degraded, *lacking))
     if armed and not result.cached:
         _count(services, exchange, query, evaluation, started_s=started_s, result=result)
     return result

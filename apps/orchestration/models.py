@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from apps.core.domain.models import ServedBy, Usage
+from apps.core.domain.models import Usage
 from apps.core.domain.ports import Clock
 from apps.core.errors import DtRagError, PromptTooLong, ProviderBusy, ProviderFailure
 from apps.core.llm.models import CALL_LIMIT_S, Message, NamedModel, Piece, pieces
@@ -85,9 +85,8 @@ class Call:
 class ChainedModel:
     """One model of the chain, for all requests of the process."""
 
-    def __init__(self, model: NamedModel, place: int, clock: Clock) -> None:
+    def __init__(self, model: NamedModel, clock: Clock) -> None:
         self.name = model.name
-        self.served_by: ServedBy = "primary" if place == 0 else "secondary"
         self._model = model
         self._clock = clock
         self._breaker = Breaker(model.name, clock, listener=_show)
@@ -193,7 +192,7 @@ class ModelChain:
     """The models to ask, best first; empty when the service answers extractively."""
 
     def __init__(self, models: Sequence[NamedModel], clock: Clock) -> None:
-        self._models = tuple(ChainedModel(m, place, clock) for place, m in enumerate(models))
+        self._models = tuple(ChainedModel(model, clock) for model in models)
 
     def __iter__(self) -> Iterator[ChainedModel]:
         return iter(self._models)

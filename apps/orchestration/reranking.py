@@ -49,7 +49,7 @@ def open_reranker(settings: Settings, *, clock: Clock) -> Reranker | None:
         return None
     ranks: Reranker
     if named == RERANK_BY_MODEL:
-        ranks = ModelReranker(ChainedModel(chat_models(settings)[0], 0, clock), clock, rng)
+        ranks = ModelReranker(ChainedModel(chat_models(settings)[0], clock), clock, rng)
     else:
         secret = settings.DTRAG_RERANKER_KEY
         key = secret.get_secret_value() if secret else ""

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from apps.core.domain.models import ServedBy
 from apps.core.errors import BadReply, DtRagError, ProviderBusy
 from apps.core.llm.models import Message
 from apps.core.resilience import wait_s
 from apps.core.text.sentences import split
+from apps.orchestration.choosing import choice
 from apps.orchestration.events import Data
 from apps.orchestration.fencing import fenced, unguessable
 from apps.orchestration.grounding import Grounder
@@ -54,14 +56,15 @@ class Writing:
         self._ctx = ctx
         self._spent = Account()
         self._spoke = False
-        self._degraded: list[str] = []
         self._failures: list[dict[str, str]] = []
-        self._name = f"compose.{state['mode']}"
+        chosen = choice(state, ctx)
+        self._name, self._models = chosen.prompt, chosen.models
+        self._degraded = [*chosen.degraded]
 
     @property
     def all_failed(self) -> bool:
         """Whether no model replied at all; a reply without support is none to remember over."""
-        return len(self._failures) == len(self._ctx.models)
+        return len(self._failures) == len(self._models)
 
     async def by_models(self) -> Update | None:
         """Ask the models in turn; None when each failed, or when nothing of a reply holds.
@@ -70,9 +73,8 @@ class Writing:
             ProviderFailure: a model broke off after text had gone out.
         """
         messages = _messages(self._state, self._name, self._ctx.rng)
-        models = list(self._ctx.models)
-        for place, model in enumerate(models):
-            share = 1 / (len(models) - place)
+        for place, model in enumerate(self._models):
+            share = 1 / (len(self._models) - place)
             try:
                 reply = await self._ask(model, messages, share)
             except DtRagError as error:
@@ -97,18 +99,22 @@ class Writing:
             "trace": {**trace, **update.get("trace", {})},
         }
 
+    def _link(self, model: ChainedModel) -> ServedBy:
+        """The link of the chain that a model is in this request."""
+        return "primary" if model is self._models[0] else "secondary"
+
     def _note(self, model: ChainedModel, code: str, detail: str) -> None:
         self._failures.append({"model": model.name, "code": code, "detail": detail})
-        self._degraded.append(f"{model.served_by}:{code}")
+        self._degraded.append(f"{self._link(model)}:{code}")
 
     def _accepted(self, model: ChainedModel, reply: Reply) -> Update | None:
         if not reply.holds and not reply.declines:
-            self._degraded.append(f"{model.served_by}:unsupported")
+            self._degraded.append(f"{self._link(model)}:unsupported")
             return None
         return {
             "draft": reply.draft if reply.holds else "",
             "answer_origin": "compose",
-            "served_by": model.served_by,
+            "served_by": self._link(model),
             "model": model.name,
         }
 

@@ -19,7 +19,7 @@ from apps.core.settings import Settings
 from apps.core.telemetry import metrics
 from tests.api.conftest import serving
 from tests.core.flags.arms import PEPPER, half
-from tests.fakes.flags import WEIGHTS, rolled_out, weighed
+from tests.fakes.flags import WEIGHTS, rolled_out, variants, weighed
 from tests.fakes.services import World
 
 HEADER = "x-dtrag-flags-effective"
@@ -214,6 +214,25 @@ async def test_a_variant_weighs_the_legs_of_a_search(
         assert [met.arm for met in weighing[-1].exposed] == [arm]
     assert all(len(each) == 1 for each in kept.values())
     assert {pair for each in kept.values() for pair in each} == set(WEIGHTS.items())
+
+
+@pytest.fixture
+def overweight(world: World) -> list[Outcome]:
+    """A weight that is none, with the outcomes that were counted."""
+    world.flags = variants("dense_weight", {"w": 7})
+    return keeping(world)
+
+
+async def test_a_weight_that_is_none_is_told(
+    overweight: list[Outcome], client: httpx.AsyncClient, world: World
+) -> None:
+    """The search goes by its own weight and names the flag, whose arm has then failed."""
+    reply = await client.post("/search", json={"q": "index", "mode": "hybrid", "user_id": "u"})
+    assert reply.json()["degraded"] == ["dense_weight"]
+    assert world.searcher.asked[-1].dense_weight is None
+    assert [end.skipped for end in overweight] == [frozenset({"dense_weight"})]
+    reply = await client.post("/search", json={"q": "index", "mode": "lexical", "user_id": "u"})
+    assert reply.json()["degraded"] == []
 
 
 async def test_each_question_of_a_batch_is_counted(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from apps.core.flags.catalogue import CATALOGUE
+from apps.core.flags.searching import DENSE_WEIGHT
+from apps.orchestration.choosing import ANSWER_PROMPT, CHAT_MODEL, WORDINGS
 from tests.flows.service import Service, running
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ SEEN = {
     "pilot.json": r"meta_planner = True \(TARGETING_MATCH, TARGETING\)",
     "rollout evidence": r"from its counts",
     "experiment show": r"RUNNING.*quality: undecided.*light against heavy.*STOPPED",
+    "prompts.json": r"answer_prompt.*DRAFT",
     "flags audit": r"goal of the quarter|the owner decided|repaired.*The chain holds",
     "/ofrep/": r'"value":true,"variant":"on"',
     "import asyncio": r"True",
@@ -108,6 +111,9 @@ def test_both_languages_show_the_same_commands() -> None:
 
 
 def test_the_list_names_every_flag() -> None:
-    """One row for each flag of the code, in its order."""
-    rows = re.findall(r"^\| `([a-z_]+)` \|", (DOCS / "flags.md").read_text("utf-8"), re.M)
-    assert rows == [flag.key for flag in CATALOGUE]
+    """One row for each flag of the code, in its order, then those that have values."""
+    page = (DOCS / "flags.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)` \|", page, re.M)
+    assert rows == [*(flag.key for flag in CATALOGUE), DENSE_WEIGHT, ANSWER_PROMPT, CHAT_MODEL]
+    (words,) = re.findall(rf"`{ANSWER_PROMPT}` \| (.*?) \|", page)
+    assert words == ", ".join(f"`{word}`" for word in sorted(WORDINGS))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from apps.core.domain.flags import Flag
+from apps.core.domain.flags import Flag, FlagValue
 from apps.core.domain.models import AnswerRequest
 from apps.core.flags.catalogue import CATALOGUE, Environment, HostWord
 from apps.core.flags.context import FlagContext, context_of
@@ -64,10 +64,15 @@ WEIGHTS = {"light": 0.1, "heavy": 0.9}
 
 def weighed() -> FakeFlagStore:
     """An experiment over the weight of the dense leg, under hybrid search for all."""
-    definition = {"state": "ENABLED", "variants": WEIGHTS, "defaultVariant": "light"}
-    arms = dict.fromkeys(WEIGHTS, 1)
+    return variants("dense_weight", WEIGHTS, Rollout("hybrid_search", 100, counts=False))
+
+
+def variants(key: str, values: Mapping[str, FlagValue], *rollouts: Rollout) -> FakeFlagStore:
+    """An experiment for everybody over the values of a flag, in equal arms."""
+    definition = {"state": "ENABLED", "variants": values, "defaultVariant": next(iter(values))}
+    arms = dict.fromkeys(values, 1)
     return rolled_out(
-        Rollout("dense_weight", 100, id="ro_w", epoch=1, stage=0, arms=arms),
-        Rollout("hybrid_search", 100, counts=False),
-        entries=(FlagEntry.of(parse_flag("dense_weight", definition)),),
+        Rollout(key, 100, id="ro_w", epoch=1, stage=0, arms=arms),
+        *rollouts,
+        entries=(FlagEntry.of(parse_flag(key, definition)),),
     )

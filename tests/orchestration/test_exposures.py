@@ -193,9 +193,15 @@ async def test_running_out_of_time_is_an_error_and_a_fallback() -> None:
         await scene.answer(scene.by(CANARY))
     (end,) = scene.ends
     assert (end.error, end.fallback) == (True, True)
-    patient = Scene(nodes=(*PIPELINE[:-1], replace(PIPELINE[-1], run=_hanging)))
+    reached = asyncio.Event()
+
+    async def hanging(state: AnswerState, ctx: Any) -> Any:
+        reached.set()
+        return await _hanging(state, ctx)
+
+    patient = Scene(nodes=(*PIPELINE[:-1], replace(PIPELINE[-1], run=hanging)))
     running = asyncio.create_task(patient.answer(patient.by(CANARY)))
-    await asyncio.sleep(0.02)
+    await reached.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     (left,) = patient.ends

@@ -10,6 +10,7 @@ import pytest
 from apps.core.domain.models import Language
 from apps.core.errors import SystemFailure
 from apps.core.llm.models import Message
+from apps.orchestration.choosing import WORDINGS
 from apps.orchestration.fencing import fenced
 from apps.orchestration.prompts import FINGERPRINT, TEMPLATES, load, message, prompt
 from apps.orchestration.writing import NO_ANSWER
@@ -17,10 +18,11 @@ from tests.fakes.answering import BRIDGE, SEOUL
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 MARKER = "0123456789abcdef"
+SAID = ["compose.answer", "compose.answer_brief", "compose.summary", "compose.keypoints"]
 HEAD = "For: x\nFields: {}\nUntrusted: {}\n---\n"
 
 
-@pytest.mark.parametrize("name", ["compose.answer", "compose.summary", "compose.keypoints"])
+@pytest.mark.parametrize("name", SAID)
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_a_prompt_reads_as_in_its_snapshot(name: str, language: Language) -> None:
     """What a model is told is reviewed as text; delete the file to take the new one."""
@@ -67,8 +69,18 @@ def test_the_fixed_sentences_are_the_promised_ones() -> None:
 def test_every_writer_knows_the_word_for_no_answer() -> None:
     """The word that the code listens for stands in each prompt that may lead to it."""
     writers = [one for (name, _), one in TEMPLATES.items() if one.system and "compose" in name]
-    assert len(writers) == 6
+    assert len(writers) == 2 * len(SAID)
     assert all(NO_ANSWER in one.system for one in writers)
+
+
+def test_a_wording_takes_what_the_ordinary_one_takes() -> None:
+    """An operator may choose any of them, in both languages, and no other prompt."""
+    assert set(WORDINGS) == {"answer", "answer_brief"}
+    ordinary = TEMPLATES["compose.answer", "en"]
+    for word in WORDINGS:
+        for language in ("ko", "en"):
+            found = TEMPLATES[f"compose.{word}", language]
+            assert (found.fields, bool(found.system)) == (ordinary.fields, True)
 
 
 def test_a_value_is_never_read_as_a_field() -> None:

@@ -29,7 +29,7 @@ QUESTION = "부산의 인구는 몇 명인가?"
 def ranking(model: NamedModel) -> ModelReranker:
     """A reranker by this model."""
     clock = FakeClock()
-    return ModelReranker(ChainedModel(model, 0, clock), clock, random.Random(7))
+    return ModelReranker(ChainedModel(model, clock), clock, random.Random(7))
 
 
 def settings(**more: str) -> Settings:

@@ -53,6 +53,11 @@ class FlagDecision:
     pool: int | None = None
 
     @property
+    def active(self) -> bool:
+        """Whether it asks for anything: on, or a value; off and no value do not."""
+        return self.on or (self.value is not None and self.value is not False)
+
+    @property
     def shared_by(self) -> str:
         """Who may share what was cached for this decision; empty when it is not counted."""
         if self.arm is None or self.rollout is None:

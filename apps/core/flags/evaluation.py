@@ -75,13 +75,11 @@ class Evaluation(Mapping[str, FlagDecision]):
         return None if unit is None else unit_hash(unit, pepper)
 
     def without(self, killed: frozenset[str]) -> Evaluation:
-        """The same after a kill, for a run that goes on from a checkpoint."""
-        if not killed & self.on:
+        """The same after a kill, for a run that has begun."""
+        stopped = {key for key in killed if key in self.decisions and self.decisions[key].active}
+        if not stopped:
             return self
-        kept = {
-            key: KILLED if key in killed and made.on else made
-            for key, made in self.decisions.items()
-        }
+        kept = {key: KILLED if key in stopped else made for key, made in self.decisions.items()}
         return Evaluation(self.version, kept, self.missing, self.units)
 
     def as_json(self) -> dict[str, dict[str, object]]:

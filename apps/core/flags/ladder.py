@@ -163,12 +163,11 @@ def _prerequisite(flag: Sources) -> Step:
 
 
 def _override(flag: Sources) -> Step:
-    key = flag.key
-    wishes = {
-        wish: flag.decision(variant, "TARGETING_MATCH", "OVERRIDE")
-        for wish in (True, False)
-        if (variant := flag.switched(to=wish)) is not None
-    }
+    key, on = flag.key, flag.switched(to=True)
+    # A flag of words or numbers has no variant that is off; its value is then the code's own.
+    wishes = {False: flag.off("TARGETING_MATCH", "OVERRIDE")}
+    if on is not None:
+        wishes[True] = flag.decision(on, "TARGETING_MATCH", "OVERRIDE")
 
     def layer(asked: Asked) -> FlagDecision | None:
         wish = asked.overrides.get(key)

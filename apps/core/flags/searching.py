@@ -15,6 +15,7 @@ from apps.core.domain.flags import Decisions
 from apps.core.domain.models import SearchMode, SearchQuery, SearchResult
 
 HYBRID, RERANKER, DENSE_WEIGHT = "hybrid_search", "reranker", "dense_weight"
+FLAGS = (HYBRID, RERANKER, DENSE_WEIGHT)
 FLAG_OF_LEG: Mapping[str, str] = MappingProxyType({"dense": HYBRID, "rerank": RERANKER})
 """What a search calls degraded, and the flag whose feature it is."""
 # The environment's word is in the search's own options too, and `None` follows them.
@@ -76,7 +77,15 @@ def weight_by(decisions: Decisions) -> float | None:
     return float(value) if 0 <= value <= 1 else None
 
 
+def refused(query: SearchQuery, decisions: Decisions) -> tuple[str, ...]:
+    """Flags that have the say and whose value is none to go by; `degraded` tells them."""
+    made = decisions.get(DENSE_WEIGHT)
+    if made is None or not made.active or weight_by(decisions) is not None:
+        return ()
+    return (DENSE_WEIGHT,) if DENSE_WEIGHT in asked(query, decisions) else ()
+
+
 def pool_by(decisions: Decisions) -> str:
     """Who may share the result of such a search, see `FlagDecision`."""
-    found = (decisions.get(key) for key in (HYBRID, RERANKER, DENSE_WEIGHT))
+    found = (decisions.get(key) for key in FLAGS)
     return "/".join(made.shared_by for made in found if made is not None and made.shared_by)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from apps.core.domain.flags import Decisions
 from apps.core.domain.models import SearchQuery, SearchResult
-from apps.core.flags.searching import choice, met
+from apps.core.flags.evaluation import Evaluation
+from apps.core.flags.searching import FLAGS, choice, met, refused
 from apps.orchestration.events import Found
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.state import AnswerState, Update
@@ -13,20 +17,26 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     """Write `hits`, `signals` and `index_version`; small talk needs none."""
     if state["smalltalk"]:
         return {}
-    query, decisions = _query(state), state["decisions"]
+    query, killed = _query(state), frozenset(key for key in FLAGS if ctx.killed(key))
+    decisions = Evaluation.of(state["decisions"]).without(killed)
     found: SearchResult | None = None
     try:
         found = await ctx.search(choice(query, decisions))
     finally:
         # A search that fails or runs out of time has met its flags too.
         for flag in met(query, decisions, found):
-            ctx.exposed(flag, NODE.name)
+            if flag not in killed:
+                ctx.exposed(flag, NODE.name)
     ctx.emit(Found(found.hits, found.index_version))
     return {
         "hits": found.hits,
         "signals": found.signals,
         "index_version": found.index_version,
-        "degraded": list(found.degraded),
+        "degraded": [
+            *found.degraded,
+            *_stopped(state["decisions"], killed),
+            *refused(query, decisions),
+        ],
         "usage": found.usage,
     }
 
@@ -36,6 +46,11 @@ def _query(state: AnswerState) -> SearchQuery:
     return state["search"] or SearchQuery(
         state["question_masked"], top_k=state["top_k"], filters=state["filters"]
     )
+
+
+def _stopped(decided: Decisions, killed: Collection[str]) -> list[str]:
+    """What was wanted when the request came and has been killed since."""
+    return [key for key in FLAGS if key in killed and key in decided and decided[key].active]
 
 
 NODE = Node(name="retrieve", run=run)

@@ -423,11 +423,21 @@ def test_arms_never_share_an_answer() -> None:
 
 
 def test_a_kill_reaches_a_run_that_goes_on() -> None:
-    """The evaluation of a checkpoint, minus what was killed since."""
+    """What was decided at the door, minus what was killed since."""
     made = Snapshot(FULL).evaluate_all(KIM)
     assert made.without(frozenset()) is made
     after = made.without(frozenset({KEY}))
     assert (after[KEY].layer, after.on) == ("KILLED", frozenset())
+
+
+def test_a_flag_of_words_can_be_off_for_one_request() -> None:
+    """Its value is then the code's own; `on` says nothing of which word."""
+    words = parse_flag("words", {"state": "ENABLED", "variants": {"a": "x"}, "defaultVariant": "a"})
+    snapshot = Snapshot(FlagWorld(entries=(FlagEntry.of(words),)))
+    off = snapshot.evaluate_all(FlagContext(overrides={"words": False}))
+    assert (off["words"].value, off["words"].layer, off.header) == (None, "OVERRIDE", "words=off")
+    assert snapshot.evaluate_all(FlagContext(overrides={"words": True}))["words"].value == "x"
+    assert off.without(frozenset({"words"})) is off
 
 
 def test_the_latest_kill_set_is_a_membership() -> None:
