@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from apps.core.flags.views import FlagView
     from apps.core.storage.flag_audit import AuditRow
 
-NOT_WAITED: Json = {"acked": None, "expected": None, "elapsed_ms": None, "missing": None}
+NOT_WAITED: Json = dict.fromkeys(("acked", "expected", "elapsed_ms", "switched", "missing"))
 
 
 def flag(view: FlagView) -> Json:
@@ -57,14 +57,7 @@ def details(view: FlagView) -> Json:
 
 def waited(found: Acked | None) -> Json:
     """Which workers have switched."""
-    if found is None:
-        return NOT_WAITED
-    return {
-        "acked": found.acked,
-        "expected": found.expected,
-        "elapsed_ms": round(found.elapsed_ms, 1),
-        "missing": found.missing,
-    }
+    return NOT_WAITED if found is None else found.as_json()
 
 
 def decided(made: FlagDecision) -> Json:

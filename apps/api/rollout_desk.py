@@ -72,13 +72,7 @@ class SqlRollouts:
         told, acked = await self._admin.roll_back(rollout_id, cause=self._cause(act), wait=wait)
         if acked is None:
             return told
-        return {
-            **told,
-            "acked": acked.acked,
-            "expected": acked.expected,
-            "elapsed_ms": round(acked.elapsed_ms, 1),
-            "missing": list(acked.missing),
-        }
+        return {**told, **acked.as_json()}
 
     async def trigger(self, name: str, *, act: RolloutAct) -> Json:
         """Have the controller take the flag from everybody."""

@@ -174,12 +174,15 @@ async def test_kill_and_unkill(admin: httpx.AsyncClient, world: World) -> None:
     reply = await admin.post(f"{PLACE}/kill?wait=1", json={"reason": "timeouts"})
     found = KillReply.model_validate_json(reply.content)
     assert (reply.status_code, found.acked, found.expected, found.missing) == (200, 2, 2, [])
+    assert set(found.switched or {}) == {"a:1", "b:1"}
+    assert all(0 <= ms <= (found.elapsed_ms or 0) for ms in (found.switched or {}).values())
     assert not await on(admin)
     assert (await admin.post(f"{PLACE}/unkill")).status_code == 200
     assert await on(admin)
     await acknowledge(world, Ack("late:1", "c", 0))
     reply = await admin.post(f"{ROOT}/kill-all/?wait=1")
     assert (reply.status_code, reply.json()["missing"]) == (202, ["late:1"])
+    assert set(reply.json()["switched"]) == {"a:1", "b:1"}
     assert reply.json()["elapsed_ms"] >= 1900
     assert not await on(admin)
     assert (await admin.post(f"{ROOT}/unkill-all", json={})).json()["acked"] is None

@@ -17,6 +17,7 @@ from apps.core.storage.answers import StoredAnswer
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_acks import Ack
 from apps.core.storage.flag_audit import Cause
+from apps.core.storage.flags import FlagWish
 from tests.api.conftest import serving
 from tests.fakes.services import World
 
@@ -30,6 +31,7 @@ async def people(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may change flags."""
     world.stores.rollouts = SqlRollouts(storage, world.clock)
+    world.stores.experiments = SqlExperiments(storage, world.clock)
     secret = world.stores.keys.add("flags:read", "flags:write")
     async with serving(create_app(settings, opening=world.opening)) as client:
         client.headers["X-API-Key"] = secret
@@ -63,6 +65,24 @@ async def test_a_draft_comes_with_a_forecast(
     assert "would exceed its cap" in second.warnings[0]
     assert any("Only 20 answers" in warning for warning in second.warnings)
     assert all(stage["leave_s"] > 0 for stage in second.forecast["stages"])
+
+
+async def test_what_cannot_be_rolled_out_is_refused_at_once(
+    people: httpx.AsyncClient, storage: Storage
+) -> None:
+    """A flag that nobody knows, and one that has nothing to be on; both before a draft is kept."""
+    words = {"state": "ENABLED", "variants": {"a": "x", "b": "y"}, "defaultVariant": "a"}
+    async with storage.session() as s:
+        await flags.put(s, "words", FlagWish(words), cause=Cause("me", "cli", 1.0))
+    experiments, arms = "/api/v1/admin/experiments", {"a": 1, "b": 1}
+    for root, body, code in (
+        (ROOT, {"flag_key": "debate_mod"}, "not_found"),
+        (ROOT, {"flag_key": "words"}, "validation_error"),
+        (experiments, {"flag_key": "word", "arms": arms}, "not_found"),
+        (experiments, {"flag_key": "words", "arms": {"a": 1, "c": 1}}, "validation_error"),
+    ):
+        assert (await people.post(root, json=body)).json()["code"] == code
+    assert (await people.get(ROOT)).json() == {"rollouts": []}
 
 
 async def test_the_way_of_a_rollout(people: httpx.AsyncClient) -> None:
@@ -137,11 +157,8 @@ async def test_unknown_rollouts_and_missing_scopes(people: httpx.AsyncClient, wo
     assert (await people.get(ROOT, headers=reader)).status_code == 200
 
 
-async def test_the_way_of_an_experiment(
-    people: httpx.AsyncClient, world: World, storage: Storage
-) -> None:
+async def test_the_way_of_an_experiment(people: httpx.AsyncClient) -> None:
     """Made, started, looked at, stopped; a variant that does not exist is refused."""
-    world.stores.experiments = SqlExperiments(storage, world.clock)
     root = ROOT.replace("rollouts", "experiments")
     made = await people.post(root, json={"flag_key": KEY, "arms": {"on": 1, "off": 1}})
     assert made.status_code == 201, made.text

@@ -133,6 +133,7 @@ class Waited(Reply):
     acked: int | None
     expected: int | None
     elapsed_ms: float | None
+    switched: dict[str, float] | None = Field(description="Worker to its milliseconds.")
     missing: list[str] | None
 
 

@@ -163,4 +163,5 @@ class StoppedReply(RolloutReply):
     acked: int | None = None
     expected: int | None = None
     elapsed_ms: float | None = None
+    switched: dict[str, float] | None = None
     missing: list[str] | None = None

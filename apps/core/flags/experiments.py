@@ -18,7 +18,7 @@ from apps.core.flags.metric import Kind, Metric, default_metrics
 from apps.core.flags.policy import Policy
 from apps.core.flags.presets import policy_json
 from apps.core.flags.rollout_rows import attempt_of, policy_of
-from apps.core.flags.rollouts import STALE, refuse_if_off
+from apps.core.flags.rollouts import STALE, refuse_if_off, variants_of
 from apps.core.storage import flags, rollout_counts, rollout_moves, rollouts
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
@@ -31,7 +31,6 @@ PRIMARY = "quality"
 GUARDRAILS = ("error", "slow", "fallback", "cost", "unsupported")
 KINDS: Mapping[str, Kind] = {metric.name: metric.kind for metric in default_metrics()}
 """What is measured of an answer, by name."""
-SWITCH = ("on", "off")
 UNITS = (*BUCKET_BY, "api_key_id")
 MAX_WEIGHT = 1_000_000
 
@@ -65,6 +64,7 @@ class ExperimentAdmin:
         """Store a draft; it changes nothing until it is started.
 
         Raises:
+            NotFound: there is no such flag.
             Unprocessable: fewer than two arms, a bad weight, a variant that does not exist, or
                 a metric that nobody measures.
         """
@@ -72,9 +72,7 @@ class ExperimentAdmin:
         policy = Policy(stages=(100.0,), metrics=_metrics(wanted), auto_promote=False)
         async with self._storage.session() as s:
             stored = await flags.find(s, wanted.flag_key)
-            definition = (stored.wish.definition if stored else None) or {}
-            known = set(definition.get("variants", SWITCH))
-            if unknown := set(wanted.arms) - known:
+            if unknown := wanted.arms.keys() - variants_of(wanted.flag_key, stored).keys():
                 raise Unprocessable(f"The flag has no variant {sorted(unknown)[0]!r}.")
             wish = RolloutWish(
                 wanted.flag_key,

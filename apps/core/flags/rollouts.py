@@ -10,16 +10,19 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from apps.core.domain.ports import Clock
 from apps.core.errors import Blocked, BusinessFailure, NotFound, Unprocessable, VersionConflict
 from apps.core.flags import forecast, health, looks, past, rollout_view, vetoes
+from apps.core.flags.acks import Acked
+from apps.core.flags.catalogue import CATALOGUE
 from apps.core.flags.decision import assess
 from apps.core.flags.definition import SALT
 from apps.core.flags.forecast import Forecast
+from apps.core.flags.ladder import SWITCH
 from apps.core.flags.looks import Look
 from apps.core.flags.policy import Policy
 from apps.core.flags.presets import policy_from, policy_json
@@ -30,6 +33,7 @@ from apps.core.storage import flag_acks, flag_versions, flags, rollout_moves, ro
 from apps.core.storage.connections import Session
 from apps.core.storage.engine import Storage
 from apps.core.storage.flag_audit import Cause
+from apps.core.storage.flags import StoredFlag
 from apps.core.storage.rollout_counts import UNITS
 from apps.core.storage.rollouts import BUCKET_BY, Rollout, RolloutWish, State
 
@@ -50,26 +54,6 @@ class Wanted:
     policy: Mapping[str, object] = field(default_factory=dict)
 
 
-class Acked(Protocol):
-    """Which workers have switched."""
-
-    @property
-    def acked(self) -> int:
-        """How many have."""
-
-    @property
-    def expected(self) -> int:
-        """How many live."""
-
-    @property
-    def elapsed_ms(self) -> float:
-        """How long that took."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Who has not."""
-
-
 Waiting = Callable[[int], Awaitable[Acked]]
 
 
@@ -85,7 +69,8 @@ class RolloutAdmin:
         """Store a draft, and say what to expect of it.
 
         Raises:
-            Unprocessable: the policy cannot be used.
+            NotFound: there is no such flag.
+            Unprocessable: the policy cannot be used, or the flag is no switch.
         """
         asked = dict(wanted.policy)
         if wanted.stages is not None:
@@ -95,6 +80,8 @@ class RolloutAdmin:
         policy = storable(policy_from(asked))
         async with self._storage.session() as s:
             stored = await flags.find(s, wanted.flag_key)
+            if True not in variants_of(wanted.flag_key, stored).values():
+                raise Unprocessable(f"{wanted.flag_key!r} cannot be on; try it in an experiment.")
             wish = RolloutWish(
                 wanted.flag_key,
                 policy.stages,
@@ -251,6 +238,18 @@ def storable(policy: Policy) -> Policy:
         return policy_from(orjson.loads(orjson.dumps(policy_json(policy))))
     except TypeError as error:
         raise Unprocessable("The policy holds a number that is too large.") from error
+
+
+def variants_of(key: str, stored: StoredFlag | None) -> Mapping[str, Any]:
+    """Name to value, of a flag that the code or SQL knows.
+
+    Raises:
+        NotFound: neither does.
+    """
+    if stored is None and all(flag.key != key for flag in CATALOGUE):
+        raise NotFound(f"There is no flag {key!r}.")
+    definition = stored.wish.definition if stored else None
+    return SWITCH if definition is None else definition["variants"]
 
 
 async def _found(s: Session, rollout_id: str) -> Rollout:

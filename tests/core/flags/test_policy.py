@@ -119,24 +119,30 @@ def test_a_body_may_replace_parts_of_a_preset() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "says"),
     [
-        {"stages": 5},
-        {"stages": ["5", 100]},
-        {"stages": [True, 100]},
-        {"alpha": "small"},
-        {"colour": "red"},
-        {"auto_promote": "yes"},
-        {"metrics": ["error"]},
-        {"metrics": [{"name": "error", "role": "king"}]},
-        {"metrics": [{"name": "error", "colour": "red"}]},
-        {"preset": "daily"},
+        ({"stages": 5}, "stages must be a list, not 5."),
+        ({"stages": ["5", 100]}, "stages must be a number, not '5'."),
+        ({"stages": [True, 100]}, "stages must be a number, not True."),
+        ({"alpha": "small"}, "alpha must be a number, not 'small'."),
+        ({"dwell_s": None}, "dwell_s must be a number, not None."),
+        ({"colour": "red"}, "A policy has no 'colour'; it has alpha, alpha_promote, auto_prom"),
+        ({"auto_promote": "yes"}, "auto_promote must be true or false, not 'yes'."),
+        ({"metrics": ["error"]}, "A metric must be an object, not 'error'."),
+        ({"metrics": [{}]}, "A metric needs a name."),
+        ({"metrics": [{"name": 5}]}, "name must be a text, not 5."),
+        ({"metrics": [{"name": "e", "limit": "1"}]}, "limit must be a number, not '1'."),
+        ({"metrics": [{"name": "e", "role": "king"}]}, "role must be guardrail or signal or ab"),
+        ({"metrics": [{"name": "e", "kind": []}]}, "kind must be event or score, not []."),
+        ({"metrics": [{"name": "e", "colour": "red"}]}, "A metric has no 'colour'; it has fatal"),
+        ({"preset": "daily"}, "There is no preset 'daily'"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_refused(body: dict[str, object]) -> None:
-    """Never anything but a 422."""
-    with pytest.raises(Unprocessable):
+def test_a_body_that_cannot_be_read_is_refused(body: dict[str, object], says: str) -> None:
+    """By a sentence in the words of whoever wrote the body."""
+    with pytest.raises(Unprocessable) as refused:
         policy_from(body)
+    assert refused.value.detail.startswith(says)
 
 
 def test_an_unknown_metric_is_refused() -> None:
