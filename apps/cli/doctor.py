@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.text import Text
+
 from apps.cli.output import machine, table
 from apps.core.errors import DtRagError
 from apps.core.settings import Settings, load
@@ -38,7 +40,7 @@ def examine(*, json: bool) -> bool:
     if json:
         machine({"ok": all(f.ok for f in findings), "checks": [asdict(f) for f in findings]})
     else:
-        marks = {True: "[green]ok[/green]", False: "[red]failed[/red]"}
+        marks = {True: Text("ok", "green"), False: Text("failed", "red")}
         rows = [(marks[f.ok], f.check, f.found, f.mend) for f in findings]
         table(["", "check", "found", "to mend"], rows)
     return all(finding.ok for finding in findings)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from apps.core.errors import Unprocessable
 from apps.core.flags.catalogue import key_of
@@ -61,6 +64,21 @@ def edit_of(change: str) -> tuple[str, Edit]:
     raise Unprocessable(f"{change!r} is not FLAG=on, off, auto or a share such as 12.5%.")
 
 
+def attributes(given: Iterable[str]) -> dict[str, str]:
+    """Read `NAME=VALUE`, e.g. `tenant=pilot`.
+
+    Raises:
+        Unprocessable: it is not of this form.
+    """
+    found = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not name or not equals:
+            raise Unprocessable(f"{each!r} is not NAME=VALUE.")
+        found[name] = value
+    return found
+
+
 def _percent(word: str) -> float | None:
     if not word.endswith("%"):
         return None
@@ -71,14 +89,14 @@ def _percent(word: str) -> float | None:
     return value if 0 <= value <= PERCENT else None
 
 
-def state_of(view: FlagView, *, colour: bool = True) -> str:
-    """What decides the flag for somebody without rules of their own."""
-    word = _word(view)
-    shade = COLOURS.get(word.split()[0], "yellow")
-    return f"[{shade}]{word}[/{shade}]" if colour else word
+def coloured(view: FlagView) -> Text:
+    """`state_of` in its colour."""
+    word = state_of(view)
+    return Text(word, COLOURS.get(word.split()[0], "yellow"))
 
 
-def _word(view: FlagView) -> str:
+def state_of(view: FlagView) -> str:
+    """What decides the flag for somebody without rules of their own, in a word or two."""
     if view.killed:
         return "killed"
     if view.kill_files:
@@ -107,7 +125,7 @@ def record(view: FlagView) -> dict[str, object]:
     rollout = view.rollout
     return {
         "key": view.key,
-        "now": _word(view),
+        "now": state_of(view),
         "state": view.state,
         "default_variant": view.default_variant,
         "percent": view.percent,

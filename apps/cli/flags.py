@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from apps.cli.database import open_storage
 from apps.cli.flag_kill import kill
-from apps.cli.flag_words import edit_of, named, record, state_of, wish_of
+from apps.cli.flag_words import attributes, coloured, edit_of, named, record, wish_of
 from apps.cli.output import console, errors, machine, table, told_plainly
 from apps.core.flags.catalogue import key_of
 from apps.core.settings import load
@@ -41,13 +42,13 @@ def list_flags(json: Json = False) -> None:
     rows = [
         [
             view.key,
-            state_of(view),
+            coloured(view),
             view.default_variant,
             view.rollout and f"{view.rollout.state} {view.rollout.percent:g} %",
             view.owner,
-            view.expires_at and f"{view.expires_at}{' [red]stale[/red]' if view.stale else ''}",
+            view.expires_at and Text(view.expires_at).append(" stale" * view.stale, "red"),
             view.version or None,
-            view.decided_by and f"{view.decided_by}: {escape(view.because)}",
+            view.decided_by and f"{view.decided_by}: {view.because}",
         ]
         for view in found
     ]
@@ -63,7 +64,7 @@ def get(key: Key, json: Json = False) -> None:
     if json:
         machine(shown)
     else:
-        table(["field", "value"], [[name, escape(str(value))] for name, value in shown.items()])
+        table(["field", "value"], [*shown.items()])
 
 
 @app.command("set")
@@ -81,9 +82,9 @@ def set_flags(
         done = []
         for key, edit in wanted:
             view = await admin.edit(key_of(key), edit, wish=wish)
-            done.append({**record(view), "now": state_of(view, colour=False)})
+            done.append(record(view))
             if not json:
-                console.print(f"{view.key} is {state_of(view)}.", highlight=False)
+                console.print(Text.assemble(view.key, " is ", coloured(view), "."))
         return done
 
     done = _run(work)
@@ -125,7 +126,7 @@ def explain(
     """Show what every layer says for a caller, and which one decides."""
     from apps.core.flags.context import foreign_context  # noqa: PLC0415 - keeps `--help` quick
 
-    given = dict(each.partition("=")[::2] for each in attr or ())
+    given = attributes(attr or ())
     now = int(datetime.now(UTC).timestamp())
     context = foreign_context(targeting_key, given, timestamp=now)
 
@@ -138,12 +139,13 @@ def explain(
         return
     decided = str(found["decided_by"])
     rows = [
-        [f"[bold]{step['layer']} ←[/bold]" if step["layer"] == decided else step["layer"],
-         step["opinion"], escape(str(step["detail"]))]
+        [Text(f"{step['layer']} ←", "bold") if step["layer"] == decided else step["layer"],
+         step["opinion"], step["detail"]]
         for step in found["ladder"]  # type: ignore[attr-defined]
     ]  # fmt: skip
     table(["layer", "says", "because"], rows)
-    console.print(f"{found['key']} = {found['value']} ({found['reason']}, {decided})")
+    said = f"{found['key']} = {found['value']} ({found['reason']}, {decided})"
+    console.print(said, markup=False)
 
 
 @app.command()
@@ -214,8 +216,7 @@ def audit(
         machine({"rows": [] if verify else shown, **said, "broken_id": verdict.broken_id})
     elif not verify and shown:
         columns = list(shown[0])[:6]
-        cells = [[row[name] and escape(str(row[name])) for name in columns] for row in shown]
-        table(columns, cells)
+        table(columns, [[row[name] for name in columns] for row in shown])
     if not verdict.ok:
         errors.print(f"[red]Row {verdict.broken_id} of the audit is broken:[/red] {verdict.why}")
         raise typer.Exit(1)

@@ -6,11 +6,14 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from apps.core.errors import DtRagError
 from apps.core.settings import SettingsError
@@ -26,11 +29,20 @@ def machine(value: Mapping[str, object] | Sequence[object]) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under headings; None shows as a dash."""
+    """Print rows under headings; None shows as a dash, and only a `Text` has colours.
+
+    Documents and people write what looks like markup, so a plain cell is shown as it is.
+    """
     made = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        made.add_row(*("-" if cell is None else str(cell) for cell in row))
+        made.add_row(*(_cell(each) for each in row))
     console.print(made)
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
+    return Text("-" if value is None else str(value))
 
 
 @contextlib.contextmanager
@@ -55,6 +67,15 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except (DtRagError, SettingsError) as error:
-        detail = error.detail if isinstance(error, DtRagError) else str(error)
-        errors.print(f"[red]dtrag:[/red] {detail}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        _refuse(error.detail if isinstance(error, DtRagError) else str(error))
+    except OSError as error:
+        # Without a name it is no file that somebody gave, e.g. a pipe that was closed.
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}.")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    # What people typed is in it, and may look like markup.
+    errors.print(f"[red]dtrag:[/red] {escape(sentence)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from None
