@@ -108,6 +108,8 @@ async def test_the_way_of_a_rollout(people: httpx.AsyncClient) -> None:
     listed = RolloutsReply.model_validate_json((await people.get(f"{ROOT}?flag={KEY}")).content)
     assert [each.id for each in listed.rollouts] == [seen.id]
     assert (await people.post(f"{place}/pause", json={})).status_code == 409
+    refused = await people.post(f"{place}/promote", json={})
+    assert refused.json()["detail"].endswith("is ROLLED_BACK; it cannot promote.")
 
 
 async def test_what_is_off_for_a_reason_is_not_started(

@@ -18,8 +18,9 @@ from tests.contracts import processes
 KEY = "debate_mode"
 ME = Cause("key:abc", "rest", 1_800_000_000.0, "토론 시험")
 ROBOT = Cause("controller", "controller", 1_800_000_001.0)
+DEFINITION = {"state": "ENABLED", "variants": {"on": True, "off": False}}
 WISH = FlagWish(
-    definition={"state": "ENABLED", "variants": {"on": True, "off": False}},
+    definition=DEFINITION,
     default_variant="off",
     owner="answers",
     expires_at=1_900_000_000.0,
@@ -191,9 +192,17 @@ async def test_only_people_end_a_kill(storage: Storage) -> None:
         await do(storage, lambda s: flags.unkill(s, "nothing", cause=ME))
 
 
-@pytest.mark.parametrize("moved", [{"salt": "s2"}, {"hash_version": "v3"}])
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"salt": "s2"},
+        {"hash_version": "v3"},
+        {"definition": {**DEFINITION, "variants": {"on": 1, "off": 0}}},
+        {"definition": {**DEFINITION, "variants": {"off": False, "other": True}}},
+    ],
+)
 async def test_a_cohort_cannot_move_under_a_rollout(storage: Storage, moved: dict) -> None:
-    """Salt and hash version are fixed, and the flag stays, until the rollout has ended."""
+    """Salt, hash version and variants are fixed, and the flag stays, until the rollout ends."""
     await put(storage)
     async with storage.session() as s:
         draft = await rollouts.create(s, RolloutWish(KEY, (5.0, 100.0), "s1"), cause=ME)
@@ -202,7 +211,8 @@ async def test_a_cohort_cannot_move_under_a_rollout(storage: Storage, moved: dic
         await put(storage, replace(WISH, **moved))
     with pytest.raises(BusinessFailure):
         await do(storage, lambda s: flags.remove(s, KEY, cause=ME))
-    await put(storage, replace(WISH, owner="b"))
+    other_rules = {**DEFINITION, "targeting": {"if": [True, "on"]}}
+    await put(storage, replace(WISH, owner="b", definition=other_rules))
     await do(storage, lambda s: rollout_moves.roll_back(s, running, cause=ROBOT))
     assert (await put(storage, replace(WISH, **moved))).wish == replace(WISH, **moved)
 

@@ -172,7 +172,8 @@ class RolloutAdmin:
 
         async def change(s: Session, row: Rollout) -> Rollout | None:
             missing = _missing(await looks.read(s, row, now=cause.at), to_stage, now=cause.at)
-            if missing and not force:
+            # Of one that is not under way, its state is what is told.
+            if missing and not force and row.state in rollouts.ACTIVE:
                 raise Blocked(f"Blocked by {', '.join(missing)}.", missing)
             if to_stage is None and row.stage_idx == len(row.stages) - 1:
                 return await rollout_moves.complete(s, row, cause=cause)

@@ -187,9 +187,19 @@ async def _locked(s: Session, key: str, if_match: int | None) -> StoredFlag | No
 
 async def _check_cohort(s: Session, key: str, before: StoredFlag | None, wish: FlagWish) -> None:
     old = before.wish if before else FlagWish()
-    same = all(getattr(old, name) == getattr(wish, name) for name in COHORT)
-    if not same and await rollouts.active(s, key) is not None:
+    moved = any(getattr(old, name) != getattr(wish, name) for name in COHORT)
+    changed = _variants(old) != _variants(wish)
+    if not (moved or changed) or await rollouts.active(s, key) is None:
+        return
+    if moved:
         raise BusinessFailure(f"A rollout of {key!r} is under way; its cohort cannot move.")
+    # Its counters would add up answers of two kinds.
+    raise BusinessFailure(f"A rollout of {key!r} is under way; its variants cannot change.")
+
+
+def _variants(wish: FlagWish) -> object:
+    """What the variants stand for, as text, because 1 is not true."""
+    return canonical_json((wish.definition or {}).get("variants", {"on": True, "off": False}))
 
 
 async def _store(
