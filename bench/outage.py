@@ -1,8 +1,9 @@
 """A service whose database goes away under load: what fails, what flips, and how it comes back.
 
 Every worker is asked all the time for searches and answers, with a key, while a flag is on for
-half of the users by hand and another by a rollout. Then its database goes away, a flag is killed
-on the host, the database comes back, and a change must reach every worker.
+half of the users by hand and another by a rollout. Then its database goes away, flags are killed
+by the host's file and by REST and vetoed by its env file, the database comes back, and a change
+must reach every worker.
 
 Run: python -m bench.outage [--seconds 60] [--workers 4] [--engine sqlite|postgresql] [--kind KIND]
 """
@@ -22,14 +23,28 @@ from apps.core.settings import load
 from apps.core.storage.engine import Storage
 from bench.databases import Database, Postgres, SqliteFile
 from bench.lines import Line, lines
-from bench.outage_scene import Counted, Scene, counted, leaders
+from bench.outage_scene import FORBIDDEN, Counted, Scene, counted, leaders
 from bench.outage_traffic import Asked, Traffic
 
 QUIET_S = 3.0
 WRITTEN_S = 2.0
 WRITTEN_LIMIT_S = 20.0
 FOLLOW_LIMIT_S = 60.0
-KILLED = "neural_case_selector"
+
+
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """Seconds until the last worker obeyed what was said while the database was away.
+
+    Attributes:
+        file: the host's KILL file.
+        rest: a kill by REST, from before it was sent.
+        veto: the host's env file.
+    """
+
+    file: float
+    rest: float
+    veto: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,7 @@ class Outage:
         asked: every request, in the order of their ends.
         gone_s, back_s: when the database went and came back, as `Asked.began_s`.
         flipped: requests whose user was decided otherwise than last before the absence.
-        kill_s: until the host's kill reached the last worker while the database was away.
+        obeyed: kills and a veto while the database was away.
         ready: what `/readyz` answered: before, during, after.
         ready_s: the longest answer of `/readyz` meanwhile.
         followed_s: from the return until the last worker had a change.
@@ -54,7 +69,7 @@ class Outage:
     gone_s: float
     back_s: float
     flipped: int
-    kill_s: float
+    obeyed: Obeyed
     ready: tuple[int, int, int]
     ready_s: float
     followed_s: float
@@ -101,9 +116,10 @@ async def away(
             asked_s = time.monotonic()
             ready.append(await scene.ready(watched[0]))
             ready_s = time.monotonic() - asked_s
-            kill_s = await _spent(lambda: scene.kill_file.write_text(f"{KILLED}\n"), watched, off)
+            obeyed = await _obeyed(scene, watched)
             await asyncio.sleep(max(0.0, seconds - (time.monotonic() - gone_s)))
             scene.kill_file.unlink()
+            scene.env_file.write_text("")
         finally:
             await database.give_back()
         back_s = time.monotonic()
@@ -123,7 +139,7 @@ async def away(
         gone_s=gone_s,
         back_s=back_s,
         flipped=traffic.flips(gone_s),
-        kill_s=kill_s,
+        obeyed=obeyed,
         ready=(ready[0], ready[1], ready[2]),
         ready_s=ready_s,
         followed_s=followed_s,
@@ -143,9 +159,20 @@ async def _kept(storage: Storage, scene: Scene) -> Counted:
             return found
 
 
-def off(flags: dict[str, bool]) -> bool:
-    """Whether the host's kill is obeyed."""
-    return not flags[KILLED]
+async def _obeyed(scene: Scene, watched: Sequence[Line]) -> Obeyed:
+    by_file, by_rest, by_veto = FORBIDDEN
+    file_s = await _spent(
+        lambda: scene.kill_file.write_text(f"{by_file}\n"), watched, lambda on: not on[by_file]
+    )
+    began_s = time.monotonic()
+    await scene.kill(watched[0], by_rest)
+    await _spent(lambda: None, watched, lambda on: not on[by_rest])
+    rest_s = time.monotonic() - began_s
+    veto = f"FEATURE_{by_veto.upper()}=false\n"
+    veto_s = await _spent(
+        lambda: scene.env_file.write_text(veto), watched, lambda on: not on[by_veto]
+    )
+    return Obeyed(file_s, rest_s, veto_s)
 
 
 async def _spent(
@@ -210,7 +237,12 @@ def report(engine: str, found: Outage) -> None:
         f"{found.flipped} flipped"
     )
     phases = "  ".join(f"{p} {found.p99_ms(p):.0f} ms" for p in ("before", "during", "after"))
-    print(f"  p99 {phases}; kill on the host {found.kill_s:.2f} s; readyz {found.ready}")
+    print(f"  p99 {phases}; readyz {found.ready}")
+    obeyed = found.obeyed
+    print(
+        f"  obeyed by all workers: kill by file after {obeyed.file:.2f} s, by REST after "
+        f"{obeyed.rest:.2f} s, veto after {obeyed.veto:.2f} s"
+    )
     print(
         f"  back: a change in every worker after {found.followed_s:.1f} s; "
         f"answers stored {kept.stored} of {kept.given}, counted {kept.counted}; "

@@ -28,6 +28,8 @@ from bench.servers import ROOT, free_port, running, wait_for_ok
 SCOPES = "search,answer,feedback,flags:read,flags:write"
 ADMIN = "/api/v1/admin"
 SETTLE_S = 1.0
+# On until the absence: killed by the host's file, killed by REST, vetoed by the host's env file.
+FORBIDDEN = ("neural_case_selector", "soft_q_bandit", "tools_policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Scene:
         by_hand, staged = SHARED
         await self._sent(line, "PATCH", f"flags/{by_hand}", {"percent": 50})
         await self._sent(line, "PATCH", f"flags/{self.turning}", {"on": self.turned})
-        await self._sent(line, "PATCH", "flags/neural_case_selector", {"on": True})
+        for key in FORBIDDEN:
+            await self._sent(line, "PATCH", f"flags/{key}", {"on": True})
         made = {"flag_key": staged, "stages": [50, 100], "reason": "bench"}
         self.place = f"rollouts/{await self._sent(line, 'POST', 'rollouts', made)}"
         await self._sent(line, "POST", f"{self.place}/start", {"reason": "bench"})
@@ -108,6 +111,17 @@ class Scene:
         if reply.status == 200:
             self.turned = on
         return reply.status == 200
+
+    async def kill(self, line: Line, key: str) -> None:
+        """Kill a flag by REST; 202, because only this host can know of it.
+
+        Raises:
+            RuntimeError: it was answered otherwise.
+        """
+        place = f"{ADMIN}/flags/{key}/kill?wait=1"
+        reply = await line.ask(post(place, {"reason": "bench"}, ("X-API-Key", self.key)))
+        if reply.status != 202 or not reply.json()["local"]:
+            raise RuntimeError(f"kill {key}: {reply.status} {reply.body!r}")
 
     async def ready(self, line: Line) -> int:
         """The status of `/readyz`."""
