@@ -70,7 +70,7 @@ async def _done(least: Least, keys: Sequence[str], wish: Wish, *, wait: bool) ->
     except (SystemFailure, OSError) as error:
         why = error.detail if isinstance(error, SystemFailure) else type(error).__name__
         _warn(why)
-        return _here(least, keys)
+        return _here(least, keys, wish)
 
 
 async def _everywhere(admin: FlagAdmin, keys: Sequence[str], wish: Wish, *, wait: bool) -> Done:
@@ -92,12 +92,12 @@ async def _everywhere(admin: FlagAdmin, keys: Sequence[str], wish: Wish, *, wait
     return done
 
 
-def _here(least: Least, keys: Sequence[str]) -> Done:
+def _here(least: Least, keys: Sequence[str], wish: Wish) -> Done:
     """Write the KILL file, which the workers of this host watch."""
     from apps.core.flags.sources import FlagFiles  # noqa: PLC0415
 
     path = least.settings.kill_file.absolute()
-    if not FlagFiles(least.settings).kill(keys or [EVERY_FLAG]):
+    if not FlagFiles(least.settings).kill(keys or [EVERY_FLAG], wish.note):
         raise SystemFailure(f"Nothing was killed: {path} cannot be written either.")
     known = {flag.key for flag in CATALOGUE}
     for key in keys:

@@ -200,11 +200,16 @@ async def test_a_kill_without_a_database(
 
     await admin.patch(PLACE, json={"on": True})
     monkeypatch.setattr(world.stores.storage, "session", away)
-    reply = await admin.post(f"{PLACE}/kill?wait=1")
+    assert (await admin.post(f"{ROOT}/debat_mode/kill")).status_code == 404
+    reply = await admin.post(f"{PLACE}/kill?wait=1", json={"reason": "fire"})
     assert (reply.status_code, reply.json()["local"]) == (202, True)
-    assert (tmp_path / "KILL").read_text().split() == ["debate_mode"]
+    assert (tmp_path / "KILL").read_text().strip() == "debate_mode  # key:k0 by rest: fire"
     assert not await on(admin)
     assert (await admin.patch(PLACE, json={"on": True})).status_code == 503
+    (tmp_path / "KILL").unlink()
+    (tmp_path / "KILL").mkdir()
+    refused = await admin.post(f"{ROOT}/reranker/kill")
+    assert (refused.status_code, "only this worker" in refused.json()["detail"]) == (503, True)
 
 
 async def test_the_ladder_is_explained(admin: httpx.AsyncClient) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from apps.cli import output
 from apps.cli.main import app as dtrag
 from apps.core.flags import acks
+from apps.core.flags.sources import killed_by
 from apps.core.settings import load
 from apps.core.storage import flag_acks
 from apps.core.storage.engine import Storage
@@ -117,14 +118,16 @@ def test_without_a_database_this_host_is_killed(
     done = typed(away, "kill", KEY, "mine")
     assert (done.exit_code, done.stdout) == (0, f"killed: {KEY}, mine\n")
     file = tmp_path / "new" / "KILL"
-    assert file.read_text().split() == [KEY, "mine"]
+    lines = [line.partition("  # cli:")[::2] for line in file.read_text().split("\n") if line]
+    assert [key for key, _ in lines] == [KEY, "mine"]
+    assert all(note.endswith(" by cli") for _, note in lines)
     for words in ("Only this host", str(file), "knows no flag 'mine'"):
         assert words in done.stderr
     told = typed(away, "kill", "--all", "--wait", "--json")
     assert told.exit_code == 1
     body = json.loads(told.stdout)
     assert (body["local"], body["kill_file"], body["acked"]) == (True, str(file), None)
-    assert file.read_text().split() == [KEY, "mine", "*"]
+    assert killed_by(file.read_bytes()) == {KEY, "mine", "*"}
 
 
 def test_a_host_that_can_write_nothing_says_so(env: dict[str, str], tmp_path: Path) -> None:

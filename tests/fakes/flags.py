@@ -48,9 +48,10 @@ class FakeFlagStore:
             self.snapshot = Snapshot(world)
         return self.snapshot.version
 
-    async def kill_locally(self, keys: frozenset[str]) -> None:
+    async def kill_locally(self, keys: frozenset[str], note: str = "") -> bool:
         local = self.snapshot.world.local_kill | keys
         self.snapshot = self.snapshot.changed(local_kill=local)
+        return True
 
 
 def rolled_out(*rollouts: Rollout, **more: object) -> FakeFlagStore:

@@ -29,6 +29,9 @@ from apps.core.storage.rollouts import Rollout
 
 # A database that does not say so by then is taken for away, and the kill goes to this host.
 KILL_S = 2.0
+ONE_WORKER = (
+    "The database is away and the KILL file cannot be written: only this worker has killed it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Wish:
     actor: str
     source: Source
     reason: str = ""
+
+    @property
+    def note(self) -> str:
+        """All of it in a line, for what is not the audit."""
+        return f"{self.actor} by {self.source}{f': {self.reason}' if self.reason else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ class FlagAdmin(FlagReader):
 
         Raises:
             NotFound: neither the code nor SQL knows it.
+            StorageDown: neither the database nor the KILL file can be written.
         """
 
         async def work(s: Session) -> None:
@@ -97,7 +106,7 @@ class FlagAdmin(FlagReader):
             self._row(await stored_flags.load_flags(s), key)
             await stored_flags.kill(s, key, cause=self._cause(wish))
 
-        return await self._killed(work, frozenset({key}))
+        return await self._killed(work, key, wish)
 
     async def kill_all(self, *, wish: Wish) -> Killed:
         """Switch every flag off, on this host even without a database."""
@@ -105,7 +114,7 @@ class FlagAdmin(FlagReader):
         async def work(s: Session) -> None:
             await flag_versions.kill_all(s, on=True, cause=self._cause(wish))
 
-        return await self._killed(work, frozenset({EVERY_FLAG}))
+        return await self._killed(work, EVERY_FLAG, wish)
 
     async def unkill(self, key: str, *, wish: Wish) -> int:
         """End the kill of a flag; the version.
@@ -203,7 +212,7 @@ class FlagAdmin(FlagReader):
             vetoes.refuse(row.key, seen.against(row.key), seen.snapshot.world.names)
 
     async def _killed(
-        self, work: Callable[[Session], Awaitable[None]], keys: frozenset[str]
+        self, work: Callable[[Session], Awaitable[None]], key: str, wish: Wish
     ) -> Killed:
         try:
             async with self.storage.session(within_s=KILL_S) as s:
@@ -212,8 +221,13 @@ class FlagAdmin(FlagReader):
         except StorageDown:
             if self.store is None:
                 raise
-            await self.store.kill_locally(keys)
-            return Killed(self.store.snapshot.version, local=True)
+            known = self.store.snapshot
+            # Before SQL was ever read nobody can say that there is no such flag.
+            if known.version > NO_VERSION and key not in {*known.keys, EVERY_FLAG}:
+                raise NotFound(f"There is no flag {key!r}.") from None
+            if not await self.store.kill_locally(frozenset({key}), wish.note):
+                raise StorageDown(ONE_WORKER) from None
+            return Killed(known.version, local=True)
         await self._reload()
         return Killed(version)
 

@@ -42,8 +42,8 @@ class Serving(Protocol):
     async def reload(self) -> int:
         """Read everything again; the version."""
 
-    async def kill_locally(self, keys: frozenset[str]) -> None:
-        """Skip flags on this host from now on, `*` for all, without SQL."""
+    async def kill_locally(self, keys: frozenset[str], note: str = "") -> bool:
+        """Skip flags, `*` for all, without SQL; whether the whole host does. `note` says why."""
 
 
 class FlagReader:

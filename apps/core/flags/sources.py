@@ -198,13 +198,15 @@ class FlagFiles:
         self._read_env(known)
         self._read_kill()
 
-    def kill(self, keys: Collection[str]) -> bool:
+    def kill(self, keys: Collection[str], note: str = "") -> bool:
         """Write flags into the KILL file; False if that fails: it counts in this process only."""
+        # Who and why stand beside each, in one line, since another would be read as a flag.
+        said = f"  # {' '.join(note.split())}" if note else ""
         try:
             self._kill.path.parent.mkdir(parents=True, exist_ok=True)
             with self._kill.path.open("a", encoding="utf-8") as file:
                 # The last line of a person may lack its end.
-                file.writelines(f"\n{key}\n" for key in sorted(set(keys) - self.killed))
+                file.writelines(f"\n{key}{said}\n" for key in sorted(set(keys) - self.killed))
         except OSError as error:
             log.error("flags.kill_file_refused", error=type(error).__name__)
             self.killed |= set(keys)

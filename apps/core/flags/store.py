@@ -173,10 +173,19 @@ class FlagStore:
         await self.load()
         return self.snapshot.version
 
-    async def kill_locally(self, keys: frozenset[str]) -> None:
-        """Skip flags on this host from now on, `*` for all, until its KILL file is changed."""
-        await asyncio.to_thread(self.files.kill, keys)
+    async def kill_locally(self, keys: frozenset[str], note: str = "") -> bool:
+        """Skip flags on this host from now on, `*` for all, until its KILL file is changed.
+
+        Args:
+            keys: of flags.
+            note: who and why, for whoever finds the file.
+
+        Returns:
+            Whether the file could be written; else only this process skips them.
+        """
+        written = await asyncio.to_thread(self.files.kill, keys, note)
         self.take_files()
+        return written
 
     async def run(self) -> None:
         """Keep everything up to date until cancelled."""

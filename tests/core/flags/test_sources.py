@@ -264,6 +264,9 @@ def test_a_kill_file_is_written_with_its_folder(tmp_path: Path) -> None:
     home = tmp_path / "new" / "home"
     assert FlagFiles(load({"DTRAG_HOME": str(home)})).kill(["debate_mode"])
     assert killed_by((home / "KILL").read_bytes()) == {"debate_mode"}
+    assert FlagFiles(load({"DTRAG_HOME": str(home)})).kill(["reranker"], "me: a\n*\u2028*\x85# b")
+    assert killed_by((home / "KILL").read_bytes()) == {"debate_mode", "reranker"}
+    assert "\nreranker  # me: a * * # b\n" in (home / "KILL").read_text(encoding="utf-8")
     (tmp_path / "file").touch()
     files = FlagFiles(load({"DTRAG_HOME": str(tmp_path / "file")}))
     assert not files.kill(["debate_mode"])
