@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from apps.core.domain.flags import Exposed
 from apps.core.errors import BusinessFailure, NotFound, Unprocessable
+from apps.core.flags.arms import ArmRecorder
+from apps.core.flags.arms_outcome import Outcome
 from apps.core.flags.experiments import ExperimentAdmin, WantedExperiment
-from apps.core.flags.thresholds import ENOUGH
+from apps.core.flags.presets import policy_from
+from apps.core.flags.spent import class_of, highest
+from apps.core.flags.thresholds import ENOUGH, Thresholds
 from apps.core.storage import answers, flags, rollout_counts
 from apps.core.storage.engine import Storage
 from apps.core.storage.rollout_counts import Batch, Cell, Tally, Unit, Vote
 from tests.contracts.rollout_scene import KEY, Scene
+from tests.core.flags.arms import PEPPER
+from tests.fakes.flags import rolled_out
 
 WANTED = WantedExperiment(
     KEY, {"on": 1, "off": 3}, percent=40.0, primary="error", guardrails=("quality",)
@@ -101,6 +108,24 @@ async def test_slow_and_cost_get_their_limits(experiments: ExperimentAdmin, scen
             await answers.put(s, answer_of(n, at=scene.clock.now()))
     await scene.tick()
     assert (await scene.row()).tau == {"slow": 95.0, "cost": 10.0}
+
+
+async def test_searches_get_the_limit_of_who_is_compared_with(
+    experiments: ExperimentAdmin, scene: Scene
+) -> None:
+    """Searches are not stored, so without it `slow` would never count in an experiment of them."""
+    which = await begin(experiments, scene)
+    row, recorder = await scene.row(), ArmRecorder(scene.clock, PEPPER, rolled_out())
+    for n in range(ENOUGH):
+        for arm, spent_ms in (("off", 4.0), ("on", 900.0)):
+            met = Exposed(KEY, arm, "search", which, row.epoch, 0, f"{n:032x}", sticky=True)
+            end = Outcome((met,), "r", scene.clock.now(), route="search", duration_ms=spent_ms)
+            recorder.finish(end)
+    await recorder.flush(scene.storage)
+    found = Thresholds(scene.storage)
+    policy = policy_from({"metrics": [{"name": "slow"}]})
+    await found.freeze(row, policy, now=scene.clock.now())
+    assert (await scene.row()).tau == {"slow_search": highest(class_of(4.0))}
 
 
 def answer_of(n: int, *, at: float) -> answers.StoredAnswer:

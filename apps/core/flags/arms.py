@@ -31,7 +31,7 @@ from apps.core.flags.arms_outcome import BREAKING, FEEDBACK, NODE_ERROR, QUALITY
 from apps.core.flags.arms_recent import Lately
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.node_watch import NodeWatch
-from apps.core.flags.rollout import CANARY, CONTROL
+from apps.core.flags.rollout import CANARY
 from apps.core.flags.snapshot import Snapshot
 from apps.core.flags.spent import class_of
 from apps.core.storage import flag_exposures, rollout_counts, rollout_recent
@@ -194,7 +194,8 @@ class ArmRecorder:
             self._event(met, _of(place, metric), bad=bad, at=outcome.at)
         if outcome.left:
             return
-        if met.arm == CONTROL:
+        # Of an experiment any variant; only readers know which one is compared with.
+        if met.arm != CANARY:
             for limit, value in outcome.spent.items():
                 self._gathered.sum(class_cell(place, limit, class_of(value))).add(n=1)
         self._value(_of(place, "duration_ms"), outcome.duration_ms)

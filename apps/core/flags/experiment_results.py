@@ -16,7 +16,7 @@ from apps.core.flags import evidence as e
 from apps.core.flags.comparison import Interval, Verdict
 from apps.core.flags.metric import Kind, Metric
 from apps.core.flags.proof import plain
-from apps.core.flags.rollout_rows import attempt_of, policy_of
+from apps.core.flags.rollout_rows import arms_of, attempt_of, policy_of
 from apps.core.storage.rollout_counts import UNITS, Cell, Tally, Vote
 from apps.core.storage.rollouts import Rollout
 
@@ -62,7 +62,7 @@ def summary(row: Rollout) -> Json:
 def result(counted: Counted) -> Json:
     """Arms, and each variant against the first."""
     row, policy = counted.row, policy_of(counted.row)
-    arms = _order(row)
+    arms = arms_of(row)
     pairs = [(arm, metric) for arm in arms[1:] for metric in policy.metrics]
     # Each direction of each comparison may be wrong with its part of α.
     alpha = ALPHA / len(pairs)
@@ -83,11 +83,6 @@ def result(counted: Counted) -> Json:
         "srm_threshold": policy.srm_threshold,
         "confidence": 1.0 - ALPHA,
     }
-
-
-def _order(row: Rollout) -> list[str]:
-    """The first one is `off` or, without it, the first by name: JSON objects have no order."""
-    return sorted(row.arms or {}, key=lambda name: (name != "off", name))
 
 
 def _arm(counted: Counted, arm: str, metrics: Sequence[Metric]) -> Json:

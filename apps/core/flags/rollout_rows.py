@@ -12,6 +12,7 @@ from typing import Any
 
 from apps.core.flags.policy import Policy
 from apps.core.flags.presets import policy_from
+from apps.core.flags.rollout import CANARY, CONTROL
 from apps.core.flags.states import Actor, Rollout, State
 from apps.core.storage.rollout_moves import ENDED
 from apps.core.storage.rollouts import Rollout as Row
@@ -94,6 +95,16 @@ def state_of(row: Row) -> Rollout:
         frozenset(notes.waived),
         row.updated_at if ended else None,
     )
+
+
+def arms_of(row: Row) -> list[str]:
+    """The arms, that which the others are compared with first.
+
+    In an experiment it is `off` or, without it, the first by name: JSON objects have no order.
+    """
+    if row.kind == "rollout":
+        return [CONTROL, CANARY]
+    return sorted(row.arms or {}, key=lambda name: (name != "off", name))
 
 
 def attempt_of(row: Row) -> int:

@@ -2,7 +2,8 @@
 
 Each limit is frozen once a stage, for both arms alike: from what the control of this attempt took
 so far, or while that is too little from stored answers of the last day that the flag did not touch.
-Searches are not stored, so their limit waits for the control's first ones. Until a limit is frozen
+Searches are not stored, so their limit waits for the control's first ones. The control of an
+experiment is the variant that the others are compared with. Until a limit is frozen
 nothing is compared with it.
 """
 
@@ -14,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.core.flags.policy import DAY_S, Policy
-from apps.core.flags.rollout import CONTROL
-from apps.core.flags.rollout_rows import attempt_of
+from apps.core.flags.rollout_rows import arms_of, attempt_of
 from apps.core.flags.spent import COST, LIMITS, PERCENTILE, SLOW, limit
 from apps.core.storage import answers, rollout_moves, rollout_spent
 from apps.core.storage.connections import Session
@@ -94,7 +94,7 @@ class Thresholds:
 async def _found(
     s: Session, row: Rollout, missing: Collection[str], *, now: float
 ) -> dict[str, float]:
-    taken = await rollout_spent.classes(s, row.id, attempt_of(row), arm=CONTROL)
+    taken = await rollout_spent.classes(s, row.id, attempt_of(row), arm=arms_of(row)[0])
     own = {name: limit(taken.get(name, {}), enough=ENOUGH) for name in missing}
     found = {name: value for name, value in own.items() if value is not None}
     if not (missing - found.keys()) & {SLOW, COST}:
