@@ -24,7 +24,7 @@ from apps.core.flags.catalogue import CATALOGUE
 from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import parse_document
 from apps.core.flags.hashing import murmur3, portable_murmur3
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
 from bench.servers import ROOT
 
@@ -63,7 +63,7 @@ def snapshot() -> Snapshot:
             version=1,
             flags=CATALOGUE,
             entries=tuple(FlagEntry.of(flag) for flag in flags.flags.values()),
-            rollouts={key: Rollout(key, PERCENT, id="bench") for key in STAGED},
+            rollouts={key: Split(key, PERCENT, id="bench") for key in STAGED},
         )
     )
 

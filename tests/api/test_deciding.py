@@ -14,7 +14,7 @@ from apps.core.domain.models import SearchQuery, SearchResult
 from apps.core.errors import IndexNotReady, NotFound
 from apps.core.flags.arms import ArmRecorder
 from apps.core.flags.arms_outcome import Outcome
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.settings import Settings
 from apps.core.telemetry import metrics
 from tests.api.conftest import serving
@@ -44,9 +44,9 @@ def keeping(world: World) -> list[Outcome]:
     return ends
 
 
-def hybrid_everywhere() -> Rollout:
+def hybrid_everywhere() -> Split:
     """Everybody is in the canary of hybrid search."""
-    return Rollout("hybrid_search", 100, id="ro_2", epoch=1, stage=0)
+    return Split("hybrid_search", 100, id="ro_2", epoch=1, stage=0)
 
 
 @pytest.mark.parametrize(("path", "body"), ASK)
@@ -161,7 +161,7 @@ async def test_a_search_follows_its_flags(
 @pytest.fixture
 def reranking(world: World) -> list[Outcome]:
     """The reranker for all, with the outcomes that were counted."""
-    world.flags = rolled_out(Rollout("reranker", 100, id="ro_r", epoch=1, stage=0))
+    world.flags = rolled_out(Split("reranker", 100, id="ro_r", epoch=1, stage=0))
     return keeping(world)
 
 

@@ -11,7 +11,7 @@ from apps.core.flags.catalogue import CATALOGUE, Environment, HostWord
 from apps.core.flags.context import FlagContext, context_of
 from apps.core.flags.definition import parse_flag
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
 from apps.core.flags.stored import world_of
 from apps.core.storage import flags as stored_flags
@@ -54,7 +54,7 @@ class FakeFlagStore:
         return True
 
 
-def rolled_out(*rollouts: Rollout, **more: object) -> FakeFlagStore:
+def rolled_out(*rollouts: Split, **more: object) -> FakeFlagStore:
     """The flags of the product, of which some are rolled out."""
     world = FlagWorld(flags=CATALOGUE, rollouts={each.flag_key: each for each in rollouts})
     return FakeFlagStore(snapshot=Snapshot(world).changed(**more))
@@ -65,15 +65,15 @@ WEIGHTS = {"light": 0.1, "heavy": 0.9}
 
 def weighed() -> FakeFlagStore:
     """An experiment over the weight of the dense leg, under hybrid search for all."""
-    return variants("dense_weight", WEIGHTS, Rollout("hybrid_search", 100, counts=False))
+    return variants("dense_weight", WEIGHTS, Split("hybrid_search", 100, counts=False))
 
 
-def variants(key: str, values: Mapping[str, FlagValue], *rollouts: Rollout) -> FakeFlagStore:
+def variants(key: str, values: Mapping[str, FlagValue], *rollouts: Split) -> FakeFlagStore:
     """An experiment for everybody over the values of a flag, in equal arms."""
     definition = {"state": "ENABLED", "variants": values, "defaultVariant": next(iter(values))}
     arms = dict.fromkeys(values, 1)
     return rolled_out(
-        Rollout(key, 100, id="ro_w", epoch=1, stage=0, arms=arms),
+        Split(key, 100, id="ro_w", epoch=1, stage=0, arms=arms),
         *rollouts,
         entries=(FlagEntry.of(parse_flag(key, definition)),),
     )

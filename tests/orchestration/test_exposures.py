@@ -12,7 +12,7 @@ import pytest
 from apps.core.domain.models import AnswerRequest, Hit, SearchQuery, SearchResult, Usage
 from apps.core.errors import DtRagError, IndexNotReady, SystemFailure
 from apps.core.flags.arms_outcome import Outcome, findings
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.orchestration.graph import compiled
 from apps.orchestration.nodes import PIPELINE
 from apps.orchestration.state import AnswerState
@@ -239,7 +239,7 @@ async def test_a_slow_fault_keeps_to_the_nodes_time() -> None:
 
 async def test_retrieval_flags_are_met_where_passages_are_found() -> None:
     """And decide how, unless the process's own options say the same."""
-    flags = rolled_out(Rollout("hybrid_search", 100, id="ro_2", epoch=1, stage=0))
+    flags = rolled_out(Split("hybrid_search", 100, id="ro_2", epoch=1, stage=0))
     scene = Scene(flags)
     record = await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))
     assert [(met.flag_key, met.arm, met.node) for met in record.exposed] == [
@@ -250,7 +250,7 @@ async def test_retrieval_flags_are_met_where_passages_are_found() -> None:
 
 def reranking(percent: float) -> FakeFlagStore:
     """A rollout of the reranker."""
-    return rolled_out(Rollout("reranker", percent, id="ro_r", epoch=1, stage=0))
+    return rolled_out(Split("reranker", percent, id="ro_r", epoch=1, stage=0))
 
 
 @pytest.mark.parametrize(("percent", "arm"), [(100, CANARY), (0, CONTROL)])
@@ -294,7 +294,7 @@ async def test_a_search_that_breaks_off_has_met_its_reranker() -> None:
 async def test_an_experiment_is_met_by_the_names_of_its_variants() -> None:
     """Arms are any names, on or off."""
     arms = {"on": 50, "off": 50}
-    flags = rolled_out(Rollout("debate_mode", 100, id="ex", epoch=1, stage=0, arms=arms))
+    flags = rolled_out(Split("debate_mode", 100, id="ex", epoch=1, stage=0, arms=arms))
     scene = Scene(flags)
     for arm in ("on", "off"):
         (met,) = (await scene.answer(scene.by(arm))).exposed

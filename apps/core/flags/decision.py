@@ -9,7 +9,7 @@ from apps.core.flags.counters import Counters, StageCounters
 from apps.core.flags.metric import Kind, Role
 from apps.core.flags.proof import MetricEvidence, Proof, prove
 from apps.core.flags.rules import Reading, Row, blockers, judge
-from apps.core.flags.states import SERVING, Actor, Rollout, State
+from apps.core.flags.states import SERVING, Actor, Attempt, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ STATE_AFTER: dict[type[Action], State] = {
 """Where an action leads; `Stay` leads nowhere."""
 
 
-def decide(rollout: Rollout, counters: Counters, *, now: float) -> Action:
+def decide(rollout: Attempt, counters: Counters, *, now: float) -> Action:
     """Say what the controller does at this look; the caller does it in one transaction.
 
     Args:
@@ -126,7 +126,7 @@ def decide(rollout: Rollout, counters: Counters, *, now: float) -> Action:
             return Stay("waiting" if running else str(rollout.state), found)
 
 
-def assess(rollout: Rollout, counters: Counters, *, now: float) -> Assessment:
+def assess(rollout: Attempt, counters: Counters, *, now: float) -> Assessment:
     """Compute evidence, the rule that applies, and what blocks the next step."""
     proof = prove(rollout.policy, counters)
     reading = _read(rollout, counters, proof, now=now)
@@ -144,18 +144,18 @@ def assess(rollout: Rollout, counters: Counters, *, now: float) -> Assessment:
     )
 
 
-def _advice(rollout: Rollout, counters: Counters, proof: Proof, *, now: float) -> Row:
+def _advice(rollout: Attempt, counters: Counters, proof: Proof, *, now: float) -> Row:
     reading = _read(rollout, counters, proof, now=now, advising=True)
     return Row(int(judge(reading, rollout.policy)))
 
 
-def _step(rollout: Rollout, found: Assessment) -> Action:
+def _step(rollout: Attempt, found: Assessment) -> Action:
     if not rollout.policy.auto_promote:
         return Stay("ready", found)
     return Complete(found) if rollout.last else Promote(rollout.stage + 1, found)
 
 
-def _reason(rollout: Rollout, counters: Counters, found: Assessment) -> str:
+def _reason(rollout: Attempt, counters: Counters, found: Assessment) -> str:
     """Say why, in the words that the state and the audit keep."""
     if found.row is Row.TRIGGERED:
         return str(counters.health.trigger)
@@ -179,7 +179,7 @@ def _loudest(proof: Proof) -> str:
 
 
 def _read(
-    rollout: Rollout, counters: Counters, proof: Proof, *, now: float, advising: bool = False
+    rollout: Attempt, counters: Counters, proof: Proof, *, now: float, advising: bool = False
 ) -> Reading:
     running, waived = rollout.state is State.RUNNING, rollout.waived
     by_controller = rollout.state is State.HELD and rollout.held_by is Actor.CONTROLLER

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from apps.core.domain.flags import FlagDecision, FlagValue
 from apps.core.flags.definition import SALT, FlagDefinition
 from apps.core.flags.hashing import HashVersion, rollout_bucket
-from apps.core.flags.rollout import CANARY, CONTROL, Rollout, arm_of_unit, pool_width, unit_of
+from apps.core.flags.rollout import CANARY, CONTROL, Split, arm_of_unit, pool_width, unit_of
 from apps.core.flags.targeting import Targeting, compile_targeting, variant_name
 from apps.core.settings import TriState
 
@@ -74,7 +74,7 @@ class Sources:
     hash_version: HashVersion = "v2"
     salt: str = SALT
     requires: tuple[str, ...] = ()
-    rollout: Rollout | None = None
+    rollout: Split | None = None
     environment: TriState = "auto"
     environment_name: str = ""
     environment_place: str = ""
@@ -235,7 +235,7 @@ def _rollout(flag: Sources) -> Step:
     return Step("ROLLOUT", detail, layer=_split(flag, rollout, taken=taken, rest=rest))
 
 
-def _split(flag: Sources, rollout: Rollout, *, taken: str | None, rest: str | None) -> Layer:
+def _split(flag: Sources, rollout: Split, *, taken: str | None, rest: str | None) -> Layer:
     key, end, bucket_by = flag.key, rollout.end, rollout.bucket_by
     salt = flag.salt if rollout.salt is None else rollout.salt
     bucket_of = rollout_bucket(flag.hash_version, key, salt)

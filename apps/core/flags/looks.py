@@ -17,7 +17,7 @@ from apps.core.flags.policy import Policy
 from apps.core.flags.rollout import CANARY, CONTROL
 from apps.core.flags.rollout_rows import attempt_of, policy_of, state_of
 from apps.core.flags.rollout_votes import Fold
-from apps.core.flags.states import Rollout
+from apps.core.flags.states import Attempt
 from apps.core.storage import (
     flag_acks,
     flag_exposures,
@@ -29,7 +29,7 @@ from apps.core.storage.connections import Session
 from apps.core.storage.flag_exposures import Seen
 from apps.core.storage.rollout_counts import UNITS, Cell
 from apps.core.storage.rollout_recent import Moments
-from apps.core.storage.rollouts import Rollout as Row
+from apps.core.storage.rollouts import Rollout
 
 # What makes a request a bad one for the breaker.
 BREAKING = ("error", "node_error")
@@ -46,8 +46,8 @@ class Look:
         news: whether there are votes that no evidence was kept of yet.
     """
 
-    row: Row
-    state: Rollout
+    row: Rollout
+    state: Attempt
     counters: Counters
     stages: tuple[int, ...]
     fold: Fold
@@ -59,7 +59,7 @@ class Look:
         return {**found, "signs": self.counters.health.as_json()}
 
 
-async def read(s: Session, row: Row, *, now: float) -> Look:
+async def read(s: Session, row: Rollout, *, now: float) -> Look:
     """Look at a rollout; call it in `storage.reading()`, which sees one state."""
     policy, key = policy_of(row), (row.id, attempt_of(row))
     kept = rollout_votes.fold_of(await rollout_evidence.latest(s, *key), policy)
@@ -123,7 +123,7 @@ def _requests(arms: Mapping[str, Arms], arm: str) -> int:
     return max((getattr(found, arm).n for found in arms.values()), default=0)
 
 
-async def _canary_seen(s: Session, row: Row, tallies: Tallies, policy: Policy) -> int:
+async def _canary_seen(s: Session, row: Rollout, tallies: Tallies, policy: Policy) -> int:
     """Units seen in the canary of this stage, old ones too, at least so many as are needed.
 
     Old units are known by the sampled exposures only, so this may be too small, never too large.
@@ -136,7 +136,7 @@ async def _canary_seen(s: Session, row: Row, tallies: Tallies, policy: Policy) -
     return len(await flag_exposures.units(s, sampled, limit=policy.min_units))
 
 
-async def _recent(s: Session, row: Row, policy: Policy, *, now: float) -> Recent:
+async def _recent(s: Session, row: Rollout, policy: Policy, *, now: float) -> Recent:
     key, window_s = (row.id, attempt_of(row)), policy.breaker_window_s
     silence_s = min(policy.silence_s, rollout_recent.KEPT_S)
     moments = await rollout_recent.moments(s, *key, now=now, window_s=window_s, silence_s=silence_s)
@@ -161,7 +161,7 @@ async def _recent(s: Session, row: Row, policy: Policy, *, now: float) -> Recent
     )
 
 
-async def _control_units(s: Session, row: Row, policy: Policy, *, now: float, told: int) -> int:
+async def _control_units(s: Session, row: Rollout, policy: Policy, *, now: float, told: int) -> int:
     """Distinct control units lately: never too many, and enough of them if there are.
 
     Each worker tells a unit that it has not met for a while, so the sum of what is `told` holds
@@ -177,7 +177,7 @@ async def _control_units(s: Session, row: Row, policy: Policy, *, now: float, to
     return max(sure, len(sampled))
 
 
-async def _failing(s: Session, row: Row, *, since: float) -> tuple[set[str], set[str]]:
+async def _failing(s: Session, row: Rollout, *, since: float) -> tuple[set[str], set[str]]:
     """Sampled canary units of the last moments, and those of them that began to fail in them."""
     key = (row.id, attempt_of(row))
     units = await flag_exposures.units(s, Seen(*key, CANARY, since))
@@ -185,6 +185,6 @@ async def _failing(s: Session, row: Row, *, since: float) -> tuple[set[str], set
     return units, units & {unit for _, unit in votes}
 
 
-async def _last_at(s: Session, row: Row, arm: str, *, now: float) -> float | None:
+async def _last_at(s: Session, row: Rollout, arm: str, *, now: float) -> float | None:
     sampled = Seen(row.id, attempt_of(row), arm, now - flag_exposures.KEPT_S)
     return await flag_exposures.last_at(s, sampled)

@@ -19,7 +19,7 @@ ARM_SALT = "arm"
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class Split:
     """A share of the units; whoever is in at 5 % is in at 25 %.
 
     id: None for a share that was set by hand.
@@ -62,15 +62,15 @@ class Rollout:
 Bucket = Callable[[str], int]
 
 
-def by_hand(flag_key: str, percent: float | None) -> Rollout | None:
+def by_hand(flag_key: str, percent: float | None) -> Split | None:
     """The share that an operator set; nobody and everybody are no share but a default variant."""
     if percent is None or not 0 < percent < 100:
         return None
-    return Rollout(flag_key, percent)
+    return Split(flag_key, percent)
 
 
 def arm_of_unit(
-    rollout: Rollout, version: HashVersion, salt: str
+    rollout: Split, version: HashVersion, salt: str
 ) -> Callable[[str], tuple[str, int]]:
     """A function from a unit of an experiment to its variant and pool, whatever the percentage."""
     names = list(rollout.arms)
@@ -85,7 +85,7 @@ def arm_of_unit(
     return arm
 
 
-def pool_width(rollout: Rollout) -> int:
+def pool_width(rollout: Split) -> int:
     """Buckets in a pool: the largest number that fits into both arms without a rest."""
     return math.gcd(rollout.end, BUCKETS - rollout.end)
 

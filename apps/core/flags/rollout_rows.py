@@ -13,9 +13,9 @@ from typing import Any
 from apps.core.flags.policy import Policy
 from apps.core.flags.presets import policy_from
 from apps.core.flags.rollout import CANARY, CONTROL
-from apps.core.flags.states import Actor, Rollout, State
+from apps.core.flags.states import Actor, Attempt, State
 from apps.core.storage.rollout_moves import ENDED
-from apps.core.storage.rollouts import Rollout as Row
+from apps.core.storage.rollouts import Rollout
 
 PAUSED = "paused"
 
@@ -27,7 +27,7 @@ class Notes:
     Fields:
         stage_started_at: of the stage that they are about.
         trigger: why somebody asked for a rollback that the controller has not done yet.
-        others: as in `states.Rollout`.
+        others: as in `states.Attempt`.
     """
 
     stage_started_at: float
@@ -49,7 +49,7 @@ class Notes:
         }
 
 
-def notes_of(row: Row) -> Notes:
+def notes_of(row: Rollout) -> Notes:
     """What holds for the running stage; nothing when it began after the notes."""
     started = row.stage_started_at or 0.0
     written: Mapping[str, Any] = (row.last_human_action or {}).get("notes") or {}
@@ -65,7 +65,7 @@ def notes_of(row: Row) -> Notes:
     )
 
 
-def policy_of(row: Row) -> Policy:
+def policy_of(row: Rollout) -> Policy:
     """The policy that was fixed when the rollout was made.
 
     Raises:
@@ -76,12 +76,12 @@ def policy_of(row: Row) -> Policy:
     return policy_from({**row.policy, "stages": stages})
 
 
-def state_of(row: Row) -> Rollout:
+def state_of(row: Rollout) -> Attempt:
     """Where the rollout stands, for `decision.decide`."""
     notes, ended = notes_of(row), row.state in ENDED
     held = row.state == "HELD"
     by = Actor.PERSON if row.hold_reason == PAUSED else Actor.CONTROLLER
-    return Rollout(
+    return Attempt(
         policy_of(row),
         State(row.state),
         row.stage_idx,
@@ -97,7 +97,7 @@ def state_of(row: Row) -> Rollout:
     )
 
 
-def arms_of(row: Row) -> list[str]:
+def arms_of(row: Rollout) -> list[str]:
     """The arms, that which the others are compared with first.
 
     In an experiment it is `off` or, without it, the first by name: JSON objects have no order.
@@ -107,6 +107,6 @@ def arms_of(row: Row) -> list[str]:
     return sorted(row.arms or {}, key=lambda name: (name != "off", name))
 
 
-def attempt_of(row: Row) -> int:
+def attempt_of(row: Rollout) -> int:
     """The attempt that runs or ran last; the row of one that was stopped names the next."""
     return row.epoch - 1 if row.state in ENDED else row.epoch

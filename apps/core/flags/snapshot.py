@@ -18,7 +18,7 @@ from apps.core.flags.evaluation import Evaluation, Explanation, Opinion
 from apps.core.flags.hashing import HashVersion
 from apps.core.flags.ladder import Asked, Layer, Sources, Step, steps
 from apps.core.flags.prerequisites import prerequisites_first
-from apps.core.flags.rollout import Rollout, by_hand
+from apps.core.flags.rollout import Split, by_hand
 from apps.core.flags.shape import LISTS
 from apps.core.settings import TriState
 
@@ -69,7 +69,7 @@ class FlagWorld:
     version: int = 0
     flags: Sequence[Flag] = ()
     entries: Sequence[FlagEntry] = ()
-    rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+    rollouts: Mapping[str, Split] = field(default_factory=dict)
     evaluators: Mapping[str, object] = field(default_factory=dict)
     metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     environment: Mapping[str, TriState] = field(default_factory=dict)

@@ -59,7 +59,7 @@ SERVING = frozenset({State.RUNNING, State.HELD})
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class Attempt:
     """Where one attempt (epoch) stands; times are UTC seconds.
 
     Attributes:
@@ -110,7 +110,7 @@ def allowed(actor: Actor, before: State, after: State) -> bool:
     return actor in TRANSITIONS.get((before, after), frozenset())
 
 
-def step_allowed(actor: Actor, rollout: Rollout, to_stage: int) -> bool:
+def step_allowed(actor: Actor, rollout: Attempt, to_stage: int) -> bool:
     """Whether `actor` may move a running rollout to another stage.
 
     A person may take any stage; the controller the next, and only of a ladder that is automatic.
@@ -122,7 +122,7 @@ def step_allowed(actor: Actor, rollout: Rollout, to_stage: int) -> bool:
     return rollout.policy.auto_promote and not rollout.forced and to_stage == rollout.stage + 1
 
 
-def start_refusal(rollout: Rollout, *, now: float, force: bool = False) -> str | None:
+def start_refusal(rollout: Attempt, *, now: float, force: bool = False) -> str | None:
     """Why a person may not start this rollout now; None if nothing is against it."""
     if not allowed(Actor.PERSON, rollout.state, State.RUNNING) or rollout.state in SERVING:
         return f"It is {rollout.state}."

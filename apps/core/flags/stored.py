@@ -12,7 +12,7 @@ from apps.core.errors import BadDefinition
 from apps.core.flags.catalogue import HostWord
 from apps.core.flags.definition import FlagDefinition, parse_flag
 from apps.core.flags.hashing import HASH_VERSIONS, HashVersion
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.snapshot import FlagEntry, FlagWorld
 from apps.core.storage import rollouts
 from apps.core.storage.flags import FlagTable, FlagWish, StoredFlag
@@ -73,9 +73,9 @@ def entry_of(row: StoredFlag, evaluators: Mapping[str, object]) -> FlagEntry:
     )
 
 
-def served(row: rollouts.Rollout) -> Rollout:
+def served(row: rollouts.Rollout) -> Split:
     """A rollout as it is served; one that is over still serves its share and counts nobody."""
-    return Rollout(
+    return Split(
         row.flag_key,
         row.percent,
         id=row.id,

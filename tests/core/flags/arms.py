@@ -7,7 +7,7 @@ from apps.core.flags.arms import ArmRecorder
 from apps.core.flags.arms_outcome import Outcome
 from apps.core.flags.context import FlagContext
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from tests.fakes.clock import FakeClock
 from tests.fakes.flags import FakeFlagStore, rolled_out
 
@@ -15,16 +15,16 @@ PEPPER = b"p" * 32
 TAU = {"slow": 100.0, "cost": 50.0}
 
 
-def half(rollout_id: str = "ro_1", **more: object) -> Rollout:
+def half(rollout_id: str = "ro_1", **more: object) -> Split:
     """Half of the units debate."""
     values = {"id": rollout_id, "epoch": 1, "stage": 0, "tau": TAU, **more}
-    return Rollout("debate_mode", 50, **values)
+    return Split("debate_mode", 50, **values)
 
 
 class Desk:
     """A recorder with its clock and flags."""
 
-    def __init__(self, rollout: Rollout | None = None) -> None:
+    def __init__(self, rollout: Split | None = None) -> None:
         self.clock = FakeClock()
         self.flags: FakeFlagStore = rolled_out(rollout or half())
         self.arms = ArmRecorder(self.clock, PEPPER, self.flags)

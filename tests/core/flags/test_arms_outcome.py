@@ -10,7 +10,7 @@ import pytest
 from apps.core.domain.flags import FlagDecision, FlagValue
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult, Usage
 from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.searching import asked, choice, met, mode_by, rerank_by
 from tests.core.flags.arms import TAU
 from tests.fakes.answerer import record_of
@@ -154,7 +154,7 @@ def test_the_reranker_is_met_where_there_is_an_order(candidates: int | None, cam
     """In both arms alike; a search that failed counts, or a reranker that breaks it would not."""
     found = None if candidates is None else SearchResult((), candidates, "lexical", "v", "en")
     for percent in (0, 100):
-        flags = rolled_out(Rollout("reranker", percent, id="ro_r", epoch=1, stage=0))
+        flags = rolled_out(Split("reranker", percent, id="ro_r", epoch=1, stage=0))
         flagged = met(SearchQuery("q"), flags.evaluate_all(None), found)
         assert ("reranker" in flagged) is came
         assert "hybrid_search" in flagged

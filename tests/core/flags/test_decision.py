@@ -35,7 +35,7 @@ from apps.core.flags.metric import Kind, Metric, Role
 from apps.core.flags.node_watch import FAILURES
 from apps.core.flags.policy import DAY_S, Policy
 from apps.core.flags.rules import Row
-from apps.core.flags.states import Actor, Rollout, State, allowed, step_allowed
+from apps.core.flags.states import Actor, Attempt, State, allowed, step_allowed
 
 NOW = 100_000.0
 HEALTHY = Health()
@@ -49,7 +49,7 @@ POLICY = Policy(
         Metric("pii_miss", role=Role.ABSOLUTE, fatal=1),
     )
 )
-RUNNING = Rollout(POLICY, State.RUNNING, stage_started_at=NOW - 3600)
+RUNNING = Attempt(POLICY, State.RUNNING, stage_started_at=NOW - 3600)
 HELD = replace(RUNNING, state=State.HELD, hold_reason="no_data", held_by=Actor.CONTROLLER)
 PAUSED = replace(HELD, hold_reason="manual", held_by=Actor.PERSON)
 FORCED = replace(RUNNING, forced=True)
@@ -77,7 +77,7 @@ def seen(
     return Counters((counted(arms, **fields),), recent, health)
 
 
-def decided(rollout: Rollout, counters: Counters) -> Action:
+def decided(rollout: Attempt, counters: Counters) -> Action:
     return decide(rollout, counters, now=NOW)
 
 
@@ -107,7 +107,7 @@ def test_a_ladder_that_is_not_automatic_waits_for_a_person() -> None:
 
 
 @pytest.mark.parametrize("rollout", [HELD, PAUSED, FORCED])
-def test_only_a_free_rollout_climbs(rollout: Rollout) -> None:
+def test_only_a_free_rollout_climbs(rollout: Attempt) -> None:
     """Evidence does not lift a hold, and does not leave a stage that a person forced."""
     assert isinstance(decided(rollout, seen()), Stay)
 
@@ -122,7 +122,7 @@ def test_only_a_free_rollout_climbs(rollout: Rollout) -> None:
     ],
 )
 def test_each_blocker_alone_keeps_the_stage(
-    rollout: Rollout, counters: Counters, blocker: str
+    rollout: Attempt, counters: Counters, blocker: str
 ) -> None:
     """The answer names what is missing."""
     action = decided(rollout, counters)
@@ -153,7 +153,7 @@ ROLLBACKS = {
 
 @pytest.mark.parametrize("cause", ROLLBACKS)
 @pytest.mark.parametrize("rollout", [RUNNING, HELD, PAUSED, FORCED])
-def test_plain_harm_rolls_back_whoever_stopped_it(rollout: Rollout, cause: str) -> None:
+def test_plain_harm_rolls_back_whoever_stopped_it(rollout: Attempt, cause: str) -> None:
     """Rows 1 and 2 act in each state that serves the canary."""
     action = decided(rollout, ROLLBACKS[cause])
     assert isinstance(action, Rollback)
@@ -164,7 +164,7 @@ def test_plain_harm_rolls_back_whoever_stopped_it(rollout: Rollout, cause: str) 
     ("rollout", "expected"),
     [(RUNNING, Rollback), (HELD, Rollback), (PAUSED, Stay), (FORCED, Stay)],
 )
-def test_evidence_does_not_overrule_a_person(rollout: Rollout, expected: type[Action]) -> None:
+def test_evidence_does_not_overrule_a_person(rollout: Attempt, expected: type[Action]) -> None:
     """After a manual pause or a forced step the relative test is silent."""
     assert isinstance(decided(rollout, seen(BAD)), expected)
 
@@ -195,7 +195,7 @@ def test_a_rollback_names_the_metric() -> None:
         (replace(RUNNING, stage_started_at=NOW - 7 * DAY_S), seen(NEW), "inconclusive"),
     ],
 )
-def test_doubt_holds(rollout: Rollout, counters: Counters, reason: str) -> None:
+def test_doubt_holds(rollout: Attempt, counters: Counters, reason: str) -> None:
     """Share, silence and veto come before the tests; signals before a promotion."""
     action = decided(rollout, counters)
     assert isinstance(action, Hold)
@@ -256,7 +256,7 @@ def test_a_killed_flag_ends_the_rollout() -> None:
 )
 def test_what_serves_nobody_is_left_alone(state: State) -> None:
     """Even without any stage to count."""
-    action = decided(Rollout(POLICY, state), Counters((), health=Health(kills=("the flag",))))
+    action = decided(Attempt(POLICY, state), Counters((), health=Health(kills=("the flag",))))
     assert isinstance(action, Stay)
     assert action.reason == state
 
@@ -322,7 +322,7 @@ healths = st.builds(
     st.just(()) | st.just(("a",)),
 )  # fmt: skip
 rollouts = st.builds(
-    Rollout,
+    Attempt,
     st.sampled_from([POLICY, replace(POLICY, auto_promote=False)]),
     st.sampled_from(State),
     st.integers(0, 3),
@@ -336,7 +336,7 @@ rollouts = st.builds(
 
 @given(rollouts, st.lists(stages, max_size=3), recents, healths)
 def test_every_decision_is_one_that_the_controller_may_make(
-    rollout: Rollout, counted: list[StageCounters], recent: Recent, health: Health
+    rollout: Attempt, counted: list[StageCounters], recent: Recent, health: Health
 ) -> None:
     """Whatever was counted: a transition of the table, and never more on than the next step."""
     action = decided(rollout, Counters(tuple(counted), recent, health))

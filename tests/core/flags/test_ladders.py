@@ -15,7 +15,7 @@ from apps.core.flags.policy import Policy
 from apps.core.flags.rules import Row
 from apps.core.flags.scenario import Scenario, Weather
 from apps.core.flags.simulate import guarded
-from apps.core.flags.states import Rollout, State
+from apps.core.flags.states import Attempt, State
 from apps.core.flags.traffic import Batch
 
 QUICK = Policy(dwell_s=60, min_units=20, min_control_units=20)
@@ -26,7 +26,7 @@ class Recount:
     """One rollout, counted vote by vote for the controller."""
 
     scenario: Scenario
-    rollout: Rollout
+    rollout: Attempt
     looks: list[tuple[int, int]] = field(default_factory=list)
     active: list[int] = field(default_factory=list)
     stages: list[StageCounters] = field(default_factory=list)
@@ -121,7 +121,7 @@ RUNS = 8
 def test_each_look_is_judged_as_the_controller_would(made: Scenario) -> None:
     """For eight rollouts, at every look, `decide` finds the same row from the same votes."""
     ladders = Ladders.fresh(made, RUNS, np.random.default_rng(5))
-    rollouts = [Recount(made, Rollout(made.policy, State.RUNNING)) for _ in range(RUNS)]
+    rollouts = [Recount(made, Attempt(made.policy, State.RUNNING)) for _ in range(RUNS)]
     while len(ladders.index) and ladders.requests_so_far < made.requests:
         running = ladders.index.copy()
         ladders.advance()

@@ -18,7 +18,7 @@ from apps.core.flags.decision import Assessment, assess
 from apps.core.flags.policy import Policy
 from apps.core.flags.rules import Row
 from apps.core.flags.simulate import ERROR, at_share, guarded, report, simulate
-from apps.core.flags.states import Rollout, State
+from apps.core.flags.states import Attempt, State
 
 NOW = 100_000.0
 HARMFUL = replace(guarded(at_share(0.1), p0=0.01, risk=20.0), requests=3_000, look_requests=100)
@@ -30,7 +30,7 @@ def controlled() -> Assessment:
     counted = {"error": Arms(Tally(300, 60, 60), Tally(2_700, 27, 27))}
     stage = StageCounters(0.1, 300, 2_700, 300, 3_000, counted)
     recent = Recent(15, 1, 15, 1, {}, 500, NOW, NOW)
-    rollout = Rollout(ALONE, State.RUNNING, stage_started_at=NOW - 900)
+    rollout = Attempt(ALONE, State.RUNNING, stage_started_at=NOW - 900)
     return assess(rollout, Counters((stage,), recent), now=NOW)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from apps.core.domain.flags import Flag
 from apps.core.flags.context import FlagContext
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.searching import HYBRID, pool_by
 from apps.core.flags.snapshot import FlagWorld, Snapshot
 
@@ -17,12 +17,12 @@ KEY = HYBRID
 UNITS = [f"user-{n}" for n in range(3_000)]
 
 
-def under(rollout: Rollout) -> Snapshot:
+def under(rollout: Split) -> Snapshot:
     return Snapshot(FlagWorld(flags=(Flag(KEY, "a flag"),), rollouts={KEY: rollout}))
 
 
-def climbing(percent: float, **more: object) -> Rollout:
-    return Rollout(KEY, percent, id="r1", epoch=1, **{"stage": 0, "holdback": 5.0, **more})
+def climbing(percent: float, **more: object) -> Split:
+    return Split(KEY, percent, id="r1", epoch=1, **{"stage": 0, "holdback": 5.0, **more})
 
 
 @pytest.mark.parametrize("percent", [5.0, 25.0, 37.5, 50.0, 100.0])
@@ -40,7 +40,7 @@ def test_a_pool_lies_in_one_arm_and_all_are_equally_large(percent: float) -> Non
 
 def test_variants_of_an_experiment_have_pools_too() -> None:
     """One to nine makes ten of them."""
-    made = Rollout(KEY, 100, id="e1", epoch=1, stage=0, arms={"on": 1, "off": 9})
+    made = Split(KEY, 100, id="e1", epoch=1, stage=0, arms={"on": 1, "off": 9})
     snapshot = under(made)
     found = [snapshot.evaluate_all(FlagContext(user_id=unit))[KEY] for unit in UNITS]
     assert len({each.shared_by for each in found}) == 10
@@ -60,7 +60,7 @@ def test_a_new_stage_begins_with_empty_pools() -> None:
 
 def test_a_share_by_hand_needs_no_pools() -> None:
     """Nobody compares its arms, so each arm shares one cache."""
-    snapshot = under(Rollout(KEY, 5.0))
+    snapshot = under(Split(KEY, 5.0))
     assert len({snapshot.evaluate_all(FlagContext(user_id=u)).digest for u in UNITS}) == 2
     assert pool_by(snapshot.evaluate_all(FlagContext(user_id="u"))) == ""
 

@@ -16,7 +16,7 @@ from apps.core.flags.decision import assess
 from apps.core.flags.evidence import ScoreState
 from apps.core.flags.presets import preset
 from apps.core.flags.proof import plain, verify_evidence
-from apps.core.flags.states import Rollout, State
+from apps.core.flags.states import Attempt, State
 
 LOG = [(0, True, 0.2), (0, False, 0.8), (1, False, 0.9), (1, True, 0.3), (1, True, 0.1)]
 
@@ -38,7 +38,7 @@ def written(votes: int = 12) -> dict[str, Any]:
         StageCounters(0.05, 500, 9_500, 500, 10_000, arms),
         StageCounters(0.25, 250, 750, 300, 1_000, arms),
     )
-    rollout = Rollout(preset("default"), State.RUNNING, stage=1)
+    rollout = Attempt(preset("default"), State.RUNNING, stage=1)
     counters = Counters(stages, scores={"quality": scored()}, look=77)
     found = assess(rollout, counters, now=1_000.0)
     return json.loads(json.dumps(found.as_json(), allow_nan=False))  # type: ignore[no-any-return]

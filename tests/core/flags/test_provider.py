@@ -15,7 +15,7 @@ from openfeature.event import EventDetails, ProviderEvent
 from apps.core.domain.flags import Flag
 from apps.core.flags.definition import parse_flag
 from apps.core.flags.provider import SqlFlagProvider
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
 from tests.fakes.clock import FakeClock
 
@@ -34,7 +34,7 @@ WORLD = FlagWorld(
     version=1,
     flags=(Flag("debate_mode", ""),),
     entries=(FlagEntry.of(RULED),),
-    rollouts={"debate_mode": Rollout("debate_mode", 100, id="r1", epoch=1, stage=3)},
+    rollouts={"debate_mode": Split("debate_mode", 100, id="r1", epoch=1, stage=3)},
 )
 
 

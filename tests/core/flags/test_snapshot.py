@@ -15,7 +15,7 @@ from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import FlagDefinition, parse_flag
 from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.hashing import HASH_VERSIONS, HashVersion, unit_hash
-from apps.core.flags.rollout import Rollout
+from apps.core.flags.rollout import Split
 from apps.core.flags.snapshot import FlagEntry, FlagWorld, Snapshot
 from apps.core.settings import TriState
 
@@ -51,7 +51,7 @@ FULL = FlagWorld(
     version=7,
     flags=(DEBATE,),
     entries=(stored(targeting=RULES),),
-    rollouts={KEY: Rollout(KEY, 100, id="r1", epoch=2, stage=1)},
+    rollouts={KEY: Split(KEY, 100, id="r1", epoch=2, stage=1)},
 )
 WISHED_ON = replace(KIM, overrides={KEY: True})
 TRUE: dict[str, TriState] = {KEY: "true"}
@@ -114,7 +114,7 @@ def test_promises_to_a_person_beat_the_rules() -> None:
     lists = {"allow": "user_id:kim,tenant:pilot", "deny": "user_id:lee"}
     world = FlagWorld(
         entries=(stored(metadata=lists, targeting={"if": [True, "off"]}),),
-        rollouts={KEY: Rollout(KEY, 0)},
+        rollouts={KEY: Split(KEY, 0)},
     )
     assert decided(world) == (True, "TARGETING_MATCH", "TARGETING")
     assert decided(world, replace(KIM, user_id="lee"))[0] is False
@@ -131,7 +131,7 @@ def test_a_flag_needs_its_prerequisites() -> None:
     assert decided(both, key="mcp_tools") == (True, "STATIC", "ENV")
     off = replace(KIM, overrides={"tools_policy": False})
     assert decided(both, off, key="mcp_tools") == (False, "DEFAULT", "PREREQUISITE")
-    staged = Rollout("tools_policy", 100)
+    staged = Split("tools_policy", 100)
     shared = replace(world, rollouts={"tools_policy": staged})
     assert decided(shared, key="mcp_tools") == (True, "STATIC", "ENV")
     strange = stored(metadata={"prerequisites": "nobody"}, defaultVariant="on")
@@ -159,7 +159,7 @@ def test_a_growing_share_keeps_its_people(version: HashVersion) -> None:
     entry = stored(metadata={"hash_version": version})
     before: set[str] = set()
     for percent, holdback in ((5, 0), (25, 0), (50, 5), (100, 5), (100, 0)):
-        rollout = Rollout(KEY, percent, holdback=holdback)
+        rollout = Split(KEY, percent, holdback=holdback)
         snapshot = Snapshot(FlagWorld(entries=(entry,), rollouts={KEY: rollout}))
         on = {u for u in UNITS if snapshot.evaluate_all(FlagContext(user_id=u))[KEY].on}
         assert before < on
@@ -179,17 +179,17 @@ def test_cohorts_are_nested_for_every_unit(
     entry = stored(metadata={"hash_version": version})
     answers = []
     for thousandths in percents:
-        world = FlagWorld(entries=(entry,), rollouts={KEY: Rollout(KEY, thousandths / 1000)})
+        world = FlagWorld(entries=(entry,), rollouts={KEY: Split(KEY, thousandths / 1000)})
         answers.append(Snapshot(world).evaluate_all(FlagContext(user_id=unit))[KEY].on)
     assert answers == sorted(answers)
 
 
 def test_the_last_bucket_is_out_and_the_one_before_is_in() -> None:
     """A share of n thousandths of a percent takes exactly the buckets below n."""
-    whole = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Rollout(KEY, 100)}))
+    whole = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Split(KEY, 100)}))
     bucket = whole.evaluate_all(KIM)[KEY].bucket or 0
     for thousandths, on in ((bucket, False), (bucket + 1, True)):
-        rollout = Rollout(KEY, thousandths / 1000)
+        rollout = Split(KEY, thousandths / 1000)
         made = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: rollout})).evaluate_all(KIM)
         assert made[KEY].on is on
 
@@ -219,7 +219,7 @@ def worlds(draw: st.DrawFn) -> FlagWorld:
         targeting=targeting,
         metadata={"allow": "user_id:kim"} if draw(st.booleans()) else {},
     )
-    rollout = Rollout(KEY, draw(st.sampled_from([0, 50, 100])), id="r")
+    rollout = Split(KEY, draw(st.sampled_from([0, 50, 100])), id="r")
     return FlagWorld(
         flags=(DEBATE,),
         entries=(entry,) if draw(st.booleans()) else (),
@@ -274,7 +274,7 @@ def test_the_explanation_agrees_with_the_evaluation(world: FlagWorld, context: F
 def test_an_override_takes_the_whole_request_out_of_the_arms() -> None:
     """Also of other flags, whose numbers it would colour."""
     other = Flag("meta_planner", "")
-    world = FlagWorld(flags=(DEBATE, other), rollouts={"meta_planner": Rollout("meta_planner", 50)})
+    world = FlagWorld(flags=(DEBATE, other), rollouts={"meta_planner": Split("meta_planner", 50)})
     plain, overridden = (Snapshot(world).evaluate_all(each) for each in (KIM, WISHED_ON))
     assert plain["meta_planner"].arm is not None
     assert overridden["meta_planner"].arm is None
@@ -294,14 +294,14 @@ def test_a_rollout_says_what_it_did() -> None:
     made = Snapshot(FULL).evaluate_all(STRANGER)[KEY]
     assert (made.rollout, made.epoch, made.stage, made.arm) == ("r1", 2, 1, "canary")
     assert made.bucket is not None
-    over = replace(FULL, rollouts={KEY: Rollout(KEY, 0, id="r1", counts=False)})
+    over = replace(FULL, rollouts={KEY: Split(KEY, 0, id="r1", counts=False)})
     made = Snapshot(over).evaluate_all(STRANGER)[KEY]
     assert (made.on, made.layer, made.arm) == (False, "ROLLOUT", None)
 
 
 def test_the_unit_is_the_first_that_is_known() -> None:
     """User, session, request; nobody knows an empty name."""
-    snapshot = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Rollout(KEY, 50)}))
+    snapshot = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Split(KEY, 50)}))
     by = [
         FlagContext(user_id="kim"),
         FlagContext(user_id="", session_id="kim"),
@@ -312,13 +312,13 @@ def test_the_unit_is_the_first_that_is_known() -> None:
     evaluation = snapshot.evaluate_all(key)
     assert (evaluation[KEY].on, evaluation[KEY].bucket) == (False, None)
     assert evaluation.missing == (KEY,)
-    chosen = Rollout(KEY, 100, bucket_by=("api_key_id",))
+    chosen = Split(KEY, 100, bucket_by=("api_key_id",))
     assert Snapshot(FlagWorld(rollouts={KEY: chosen})).evaluate_all(key)[KEY].on
 
 
 def test_half_a_letter_is_an_error_and_not_a_crash() -> None:
     """The code's default, and OpenFeature's word for it."""
-    snapshot = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Rollout(KEY, 100)}))
+    snapshot = Snapshot(FlagWorld(flags=(DEBATE,), rollouts={KEY: Split(KEY, 100)}))
     made = snapshot.evaluate_all(FlagContext(user_id="\ud800"))[KEY]
     assert (made.on, made.reason, made.error) == (False, "ERROR", "INVALID_CONTEXT")
 
@@ -333,7 +333,7 @@ def test_an_experiment_is_sticky_at_every_percentage() -> None:
     for percent in (20, 60, 100):
         world = FlagWorld(
             entries=(stored("prompt", **TEXTS),),
-            rollouts={"prompt": Rollout("prompt", percent, id="e", arms=arms)},
+            rollouts={"prompt": Split("prompt", percent, id="e", arms=arms)},
         )
         snapshot = Snapshot(world)
         for unit in UNITS:
@@ -362,12 +362,12 @@ def test_a_flag_that_is_no_switch_leaves_off_to_the_code() -> None:
     ("entry", "rollout", "error"),
     [
         (stored(targeting={"var": "tenant"}), None, "GENERAL"),
-        (stored(), Rollout(KEY, 50, variant="maybe"), "GENERAL"),
+        (stored(), Split(KEY, 50, variant="maybe"), "GENERAL"),
         (replace(stored(), default_variant="maybe"), None, "GENERAL"),
     ],
 )
 def test_a_variant_that_does_not_exist_is_an_error(
-    entry: FlagEntry, rollout: Rollout | None, error: str
+    entry: FlagEntry, rollout: Split | None, error: str
 ) -> None:
     """The code's default, never a raise."""
     world = FlagWorld(entries=(entry,), rollouts={KEY: rollout} if rollout else {})
@@ -383,7 +383,7 @@ def test_a_variant_that_does_not_exist_is_an_error(
 def test_a_rollout_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     """422 before it reaches a snapshot."""
     with pytest.raises(Unprocessable):
-        Rollout(**{"flag_key": KEY, "percent": 5, **wrong})  # type: ignore[arg-type]
+        Split(**{"flag_key": KEY, "percent": 5, **wrong})  # type: ignore[arg-type]
 
 
 def test_the_explanation_shows_the_whole_ladder() -> None:
@@ -409,7 +409,7 @@ def test_requests_share_what_does_not_depend_on_them() -> None:
 
 def test_arms_never_share_an_answer() -> None:
     """The digest differs between arms and values, and nothing else."""
-    half = Snapshot(replace(FULL, rollouts={KEY: Rollout(KEY, 50, id="r1", epoch=2)}))
+    half = Snapshot(replace(FULL, rollouts={KEY: Split(KEY, 50, id="r1", epoch=2)}))
     digests = {half.evaluate_all(FlagContext(user_id=unit)).digest for unit in UNITS}
     assert len(digests) == 2
     control = next(

@@ -11,14 +11,14 @@ from apps.core.flags.states import (
     SERVING,
     TRANSITIONS,
     Actor,
-    Rollout,
+    Attempt,
     State,
     allowed,
     start_refusal,
     step_allowed,
 )
 
-RUNNING = Rollout(Policy(), State.RUNNING)
+RUNNING = Attempt(Policy(), State.RUNNING)
 
 
 def reachable(actor: Actor, start: State) -> set[State]:
@@ -79,7 +79,7 @@ def test_what_is_over_is_not_changed_but_killed() -> None:
     ],
 )
 def test_the_controller_takes_the_next_step_only(
-    rollout: Rollout, to_stage: int, by_controller: bool, by_person: bool
+    rollout: Attempt, to_stage: int, by_controller: bool, by_person: bool
 ) -> None:
     """And only of a ladder that a person started as automatic and has not forced."""
     assert step_allowed(Actor.CONTROLLER, rollout, to_stage) is by_controller
@@ -89,26 +89,26 @@ def test_the_controller_takes_the_next_step_only(
 @pytest.mark.parametrize("state", State)
 def test_only_serving_states_and_completion_are_on(state: State) -> None:
     """Whatever the stage, a rollout that is over or not begun serves nobody."""
-    percent = Rollout(Policy(), state, stage=1).percent
+    percent = Attempt(Policy(), state, stage=1).percent
     expected = 25.0 if state in SERVING else 100.0 if state is State.COMPLETED else 0.0
     assert percent == expected
 
 
 def test_the_last_stage_keeps_its_holdback_until_completion() -> None:
     """5 % stay in the control, or the last stage would be blind."""
-    assert Rollout(Policy(), State.RUNNING, stage=3).percent == 95.0
+    assert Attempt(Policy(), State.RUNNING, stage=3).percent == 95.0
 
 
 def test_a_rollback_is_followed_by_rest() -> None:
     """Within the cool-down a start is refused unless it is forced."""
-    ended = Rollout(Policy(), State.ROLLED_BACK, ended_at=1_000.0)
+    ended = Attempt(Policy(), State.ROLLED_BACK, ended_at=1_000.0)
     assert "another 3500 s" in (start_refusal(ended, now=1_100.0) or "")
     assert start_refusal(ended, now=1_100.0, force=True) is None
     assert start_refusal(ended, now=4_600.0) is None
-    assert start_refusal(Rollout(Policy()), now=0.0) is None
+    assert start_refusal(Attempt(Policy()), now=0.0) is None
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.HELD, State.COMPLETED])
 def test_what_runs_is_not_started_again(state: State) -> None:
     """The refusal names the state, even with force."""
-    assert state in (start_refusal(Rollout(Policy(), state), now=0.0, force=True) or "")
+    assert state in (start_refusal(Attempt(Policy(), state), now=0.0, force=True) or "")
