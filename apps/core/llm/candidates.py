@@ -12,11 +12,11 @@ from operator import attrgetter, mul
 from apps.core.domain.models import Hit, Language
 from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.language import detect
-from apps.core.text.numbers import ANY_DIGIT
 from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
 from apps.core.text.questions import Question
-from apps.core.text.sentences import CELL, RECORD, split
+from apps.core.text.sentences import RECORD, split
 from apps.core.text.subjects import Said
+from apps.core.text.tables import Row, row, table_header
 from apps.core.text.tokens import normal, stems
 
 
@@ -55,7 +55,8 @@ class Candidate:
     """Sentence number `place` of passage `hit`, at [start, end) of the passage's own text.
 
     `spans` are offsets into `text` of what fits the kind of answer; `header` is the place of the
-    first row of the table that the sentence is a row of.
+    first row of the table that the sentence is a row of, `row` that row and `key` how well its
+    cells hold what the question asks for besides the names of columns.
     """
 
     hit: int
@@ -67,6 +68,8 @@ class Candidate:
     features: Features
     score: float
     header: int | None = None
+    row: Row | None = None
+    key: float = 0.0
 
 
 WEIGHTS = Features(
@@ -134,6 +137,7 @@ class Cut:
     heading_words: frozenset[str]
     title: Terms
     language: Language
+    rows: list[Row | None]
 
     def said(self, places: Iterable[int] | None = None) -> Said:
         """The title and the sentences at `places`, or all of them."""
@@ -174,16 +178,9 @@ class Cut:
     def header(self, place: int) -> int | None:
         """Where the row at `place` has its table's first row; itself, if it is that row.
 
-        None outside a table, and in one of two rows with numbers, which needs no header.
+        None outside a table and in one whose first row looks like the others.
         """
-        if CELL not in self.texts[place]:
-            return None
-        first = last = place
-        while first > 0 and CELL in self.texts[first - 1]:
-            first -= 1
-        while last + 1 < len(self.texts) and CELL in self.texts[last + 1]:
-            last += 1
-        return first if last > first + 1 or not ANY_DIGIT.search(self.texts[first]) else None
+        return table_header(self.texts, place)
 
     def _is_title(self, at: int) -> bool:
         text = self.texts[at]
@@ -200,7 +197,13 @@ def cut(text: str, title: str) -> Cut:
     heading = frozenset(stems(title))
     bags = [of_stems(one) for one in words]
     spoken = detect(text)
-    return Cut(spans, texts, words, bags, title, heading, of_stems(heading), spoken)
+    rows = [_row(texts, place) for place in range(len(texts))]
+    return Cut(spans, texts, words, bags, title, heading, of_stems(heading), spoken, rows)
+
+
+def _row(texts: Sequence[str], place: int) -> Row | None:
+    header = table_header(texts, place)
+    return None if header == place else row(texts[place], "" if header is None else texts[header])
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,8 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
         own = asked.wanted.recall(said)
         near = asked.wanted.recall(said | passage.around(place))
         header = passage.header(place)
-        spans = () if header == place else tuple(fitting(asked.question, text))
+        its_row = passage.rows[place]
+        spans = () if header == place else _spans(asked, text, its_row)
         clear = is_typed(asked.question.answer_type)
         defines = asked.question.answer_type == "definition" and own > 0
         features = Features(
@@ -239,4 +243,27 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
             asks=float(ASKS.search(text) is not None),
         )
         score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))
-        yield Candidate(number, place, start, end, text, spans, features, score, header)
+        key = _key(asked, its_row) if its_row else 0.0
+        yield Candidate(
+            number, place, start, end, text, spans, features, score, header, its_row, key
+        )
+
+
+def _spans(asked: _Asked, text: str, its_row: Row | None) -> tuple[Span, ...]:
+    """What fits; in a row only that of the columns which the question names."""
+    spans = tuple(fitting(asked.question, text))
+    if its_row is None:
+        return spans
+    meant = its_row.meant(asked.wanted.terms)
+    named = tuple(one for one in spans if any(cell.holds(one) for cell in meant))
+    return named or spans
+
+
+def _key(asked: _Asked, its_row: Row) -> float:
+    """Weighted share of the terms that name no column, and share of whole words, in the cells."""
+    weights = asked.wanted.weights
+    sought = asked.wanted.terms - its_row.names
+    total = sum(weights[term] for term in sought)
+    held = sum(weights[term] for term in sought & its_row.values)
+    words = asked.words - its_row.called
+    return held / (total or 1.0) + len(words & its_row.words) / len(words or "-")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, sentences
 from apps.core.llm.evidence import Evidence, weigh
-from apps.core.text.answers import WEEKDAY
+from apps.core.text.answers import FREE, WEEKDAY
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question, analyse
 
@@ -64,6 +64,9 @@ ENOUGH = 0.9
 MOST: dict[AnswerMode, int] = {"answer": 3, "summary": 4, "keypoints": 5, "search": 5}
 LONGEST = 5
 SAME = 0.7
+# Rows of a table speak of different things; another one is quoted when it fits nearly as well, as
+# one of two that a question compares.
+SAME_KEY = 0.7
 # A part of the first sentence is shown alone when the sentence is this sure and one span fits;
 # on dev that part is right in 95 of 100 cases, against 60 with several fitting spans.
 SHORT_ANSWER_SHARE = 0.5
@@ -177,9 +180,16 @@ def _chosen(
         if len(chosen) == most or (mode == "answer" and held >= ENOUGH):
             break
         held += share
-        if not any(_says_the_same(one, other) for other in chosen):
+        if not any(_says_the_same(one, other) or _beside(one, other) for other in chosen):
             chosen.append(one)
     return chosen
+
+
+def _beside(one: Candidate, other: Candidate) -> bool:
+    """Whether `one` is a row of the same table as `other` and fits its question clearly less."""
+    if one.row is None or other.row is None or one.row.names != other.row.names:
+        return False
+    return one.key < SAME_KEY * other.key
 
 
 def _says_the_same(one: Candidate, other: Candidate) -> bool:
@@ -221,5 +231,5 @@ def _short_answer(asked: Question, best: Candidate, share: float) -> str | None:
         return None
     fitting = {" ".join(best.text[start:end].split()) for start, end in best.spans}
     short = fitting.pop() if len(fitting) == 1 else None
-    # "Monday" alone is not "the second Monday of the month".
-    return None if short is None or WEEKDAY.fullmatch(short) else short
+    # "Monday" alone is not "the second Monday of the month", nor "free" for whom.
+    return None if short is None or WEEKDAY.fullmatch(short) or FREE.fullmatch(short) else short

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from apps.core.text.measures import DURATION, MONEY
 from apps.core.text.numbers import Quantity, quantities
 from apps.core.text.questions import AnswerType, Question
 
@@ -22,6 +23,31 @@ TIME_WORDS = re.compile(
 CLOCK = re.compile(
     r"(?<!\d)(?:[01]?\d|2[0-4]):[0-5]\d(?!\d)|(?:오전|오후|새벽|저녁|밤|낮)\s?\d{1,2}시|\d{1,2}시(?!간)"
     r"|정오|자정|\b\d{1,2}\s?(?:[ap]\.?m\b\.?|o'clock)|\bnoon\b|\bmidnight\b",
+    re.IGNORECASE,
+)
+FLOOR = re.compile(
+    r"(?:지하\s?|지상\s?)?\d+\s?층|\b\d+(?:st|nd|rd|th)\s(?:and\s\d+(?:st|nd|rd|th)\s)?floors?\b"
+    r"|\b(?:ground|first|second|third|fourth|fifth|sixth|top)\sfloor\b|\bbasement\b",
+    re.IGNORECASE,
+)
+# Of a switchboard it is a bare number of three to five digits; masking leaves stars.
+PHONE = re.compile(
+    r"(?<![\d-])0\d{1,2}[-) ]\s?\d{3,4}-\d{4}(?!\d)|(?<![\d-])1\d{3}-\d{4}(?!\d)|\d[\d*]*\*[\d*]*-[\d*-]+"
+    r"|\+\d[\d ()-]{7,}\d|(?:내선|\bext(?:ension)?\b)\D{0,8}\d{3,5}|(?<=\| )\d{3,5}(?= \|)",
+    re.IGNORECASE,
+)
+MAIL = re.compile(r"[\w.*+-]+@[\w.*-]+")
+FORMS = {"clock": CLOCK, "floor": FLOOR, "phone": PHONE, "mail": MAIL}
+# An answer to "how much" that is no number.
+FREE = re.compile(
+    r"무료|무상|면제|공짜|받지\s않|\bfree\b|\bno (?:charge|cost|fee|fine)s?\b|\bcosts? nothing\b",
+    re.IGNORECASE,
+)
+PERIOD = re.compile(
+    r"하루|이틀|사흘|나흘|닷새|엿새|이레|열흘|보름|일주일|한\s?달|두\s?달|석\s?달|반\s?년|즉시|당일"
+    r"|\b(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve|half|several|few)\s"
+    r"(?:(?:more|working|business)\s)?(?:second|minute|hour|day|week|month|year|decade|centur)\w*"
+    r"|\bat once\b|\bimmediately\b|\bovernight\b",
     re.IGNORECASE,
 )
 WEEKDAY = re.compile(
@@ -86,8 +112,9 @@ def is_typed(kind: AnswerType) -> bool:
 
 def _spans(question: Question, sentence: str) -> list[Span]:
     kind = question.answer_type
-    if question.units == ("clock",):
-        return [match.span() for match in CLOCK.finditer(sentence)]
+    form = FORMS.get(question.units[0]) if question.units else None
+    if form is not None:
+        return [match.span() for match in form.finditer(sentence)]
     if kind == "time":
         return times(sentence)
     if kind == "number":
@@ -132,4 +159,11 @@ def _numbers(question: Question, sentence: str) -> list[Span]:
     spans = [(one.start, one.end) for one in found]
     if not asked:
         spans = [(one.start, one.end) for one in found if not _is_time(one)]
-    return spans + [match.span() for match in NUMBER_WORDS.finditer(sentence)]
+    return spans + [match.span() for match in _words(question.units).finditer(sentence)]
+
+
+def _words(units: tuple[str, ...]) -> re.Pattern[str]:
+    """What answers without a digit."""
+    if units == MONEY:
+        return FREE
+    return PERIOD if units[: len(DURATION)] == DURATION else NUMBER_WORDS

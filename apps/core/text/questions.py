@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from apps.core.text.measures import DURATION, ENDING, LASTING, english_units, form, korean_units
+
 AnswerType = Literal[
     "time",
     "person",
@@ -26,8 +28,7 @@ class Question:
 
     content: the question without its question words.
     core: `content` without words such as "개념" or "meaning" that a definition need not repeat.
-    units: canonical units (see `numbers`) that a number must carry, or "clock" for the time of
-        day; empty admits any.
+    units: what a number must carry or look like (see `measures`); empty admits any.
     """
 
     text: str
@@ -37,48 +38,6 @@ class Question:
     units: tuple[str, ...] = ()
 
 
-# What follows "몇" or names a measure, and the canonical unit that its answer carries.
-MONEY = ("won", "dollar", "yen", "euro", "yuan", "pound")
-KOREAN_COUNTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"명|사람|인", ("person",)),
-    (r"개국", ("country", "item")),
-    (r"퍼센트|프로|%", ("%", "%p")),
-    (r"세|살", ("age",)),
-    (r"원|달러|엔", MONEY),
-    (r"회|번|차례", ("count", "ordinal")),
-    (r"위|등", ("rank",)),
-    (r"점", ("score",)),
-    (r"시간", ("hour",)),
-    (r"개월|달", ("months", "month")),
-    (r"주", ("week",)),
-    (r"일|며칠", ("day",)),
-    (r"년", ("year",)),
-    (r"분", ("minute", "person")),
-    (r"초", ("second",)),
-    (r"미터|킬로미터|센티미터|m\b|km\b", ("m", "km", "cm", "mm")),
-    (r"킬로그램|그램|톤|kg\b", ("kg", "g", "ton")),
-    (r"도", ("degree",)),
-    (r"대|곳|건|권|장|편|척|층|호|차|골|개|가지|종|쪽|페이지", ()),
-)
-KOREAN_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"금액|가격|비용|액수|매출액?|상금|연봉|요금|예산|자본금|이적료|몸값|수입|벌금", MONEY),
-    (r"나이|연령", ("age",)),
-    (r"점수|득점|평점", ("score",)),
-    (r"비율|확률|점유율|시청률|득표율|지지율|승률|증가율|이율|금리|할인율", ("%", "%p", "ratio")),
-    (r"횟수", ("count",)),
-    (r"인원|사람의 수|인구", ("person",)),
-    (r"순위", ("rank",)),
-    (r"기간", ("year", "months", "day", "week", "hour")),
-    (r"거리|높이|길이|키|깊이|폭", ("m", "km", "cm", "mm")),
-    (r"무게|중량|몸무게", ("kg", "g", "ton")),
-    (r"면적|넓이", ("area",)),
-    (r"온도|기온", ("degree",)),
-    (r"개수|갯수|수량|숫자|\S수|수", ()),
-)
-ENDING = (
-    r"(?:은|는|이|가|을|를|로|으로|이며|이고)?"
-    r"\s*(?:무엇\S*|뭐\S*|뭔\S*|언제\S*|얼마\S*|어떻게\s*\S+)?\s*[?？.\s]*$"
-)
 KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
     (r"왜(?![가-힣])|이유|까닭|원인|때문인가|무슨 일로|어째서", "reason"),
     (
@@ -106,13 +65,10 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
     ),
     (r"^\s*\S+(?:\s\S+)?(?:은|는|이|가)\s*(?:무엇|뭐|뭔)\S*\s*[?？]*$", "definition"),
 )
-ASKS_CLOCK = re.compile(
-    r"몇\s*시(?![가-힣]*간)|\b(?:at )?what time\b|\bwhat (?:are|is) .*\bhours\b", re.IGNORECASE
-)
 KOREAN_YES_NO = re.compile(
     r"(?:나요?|까요?|가요?|니|냐|죠|지요?|어요?|돼요?|되요?|줘|수\s*있\S*)\s*[?？]*$"
 )
-KOREAN_ASKS = re.compile(r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|누구|언제|어디|왜|얼마|몇|어떻|어떡")
+KOREAN_ASKS = re.compile(r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|어땠|어때|누구|언제|어디|왜|얼마|몇|어떻|어떡")
 # "When" in the middle of an English question mostly joins a clause; it asks at the start, after a
 # comma and a preposition, or at the end.
 ASKED = (
@@ -162,16 +118,6 @@ ENGLISH_YES_NO = re.compile(
     re.IGNORECASE,
 )
 ENGLISH_ASKS = re.compile(r"\b(?:what|which)\b", re.IGNORECASE)
-ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"percent|proportion|\bshare\b", ("%", "%p")),
-    (r"how old|\bage\b", ("age", "year")),
-    (r"\b(?:cost|price|fee|pay|paid|dollars?|revenue|salary|budget|money)\b", MONEY),
-    (r"how long|how often", ()),
-    (r"how (?:many|much) (?:years?)", ("year",)),
-    (r"how many (?:days?)", ("day",)),
-    (r"how many (?:hours?)", ("hour",)),
-    (r"how many (?:minutes?)", ("minute",)),
-)
 KOREAN_QUESTION_WORDS = re.compile(
     r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|어땠\S*|누구\S*|누가|누굴|언제\S*|며칠\S*|어디\S*|왜|얼마\S*"
     r"|몇\s*\S+|어떻게|어떡\S*|(?:알려|가르쳐|말씀해|설명해)\s?(?:줘|주)\S*(?:\s수\s있\S*)?|설명해?\S*|말해\S*"
@@ -180,7 +126,8 @@ KOREAN_QUESTION_WORDS = re.compile(
     r"|(?<=[은는이가] )인가요?|입니까|이름은|무엇|[?？]"
 )
 ENGLISH_QUESTION_WORDS = re.compile(
-    r"\bwhat time\b|\b(?:would|want|need|like) to know\b|\bif possible\b|\bexcuse me\b"
+    r"\bwhat time\b|\bhow (?:long|often|old|far|tall|large|big|high|fast|deep|wide|heavy|soon)\b"
+    r"|\b(?:would|want|need|like) to know\b|\bif possible\b|\bexcuse me\b"
     r"|\bthank you\b"
     r"|\b(?:hello|hi|hey|sorry|thanks|kindly)\b"
     r"|\b(?:what|which|who|whom|whose|when|where|why|how|many|much|do|does|did|is|are|was|were|be|been"
@@ -224,9 +171,11 @@ def _without(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _kind(text: str) -> tuple[AnswerType, tuple[str, ...]]:
-    counted = _counted(text)
-    if ASKS_CLOCK.search(text):
-        return "time", ("clock",)
+    named, counted = form(text), korean_units(text)
+    if named is not None:
+        return ("time" if named == "clock" else "number"), (named,)
+    if LASTING.search(text):
+        return "number", DURATION
     for pattern, kind in KOREAN_TYPES:
         if re.search(pattern, text):
             return kind, ()
@@ -234,28 +183,8 @@ def _kind(text: str) -> tuple[AnswerType, tuple[str, ...]]:
         return "number", counted
     for pattern, kind in ENGLISH_TYPES:
         if re.search(pattern, text, re.IGNORECASE):
-            return kind, _english_units(text) if kind == "number" else ()
+            return kind, english_units(text) if kind == "number" else ()
     return _without_question_word(text), ()
-
-
-def _counted(text: str) -> tuple[str, ...] | None:
-    asked = re.search(r"몇\s*(\S+)", text)
-    if asked:
-        for pattern, units in KOREAN_COUNTERS:
-            if re.match(pattern, asked[1]):
-                return units
-        return ()
-    for pattern, units in KOREAN_MEASURES:
-        if re.search(rf"(?:{pattern}){ENDING}", text):
-            return units
-    return () if re.search(r"얼마|어느\s*정도", text) else None
-
-
-def _english_units(text: str) -> tuple[str, ...]:
-    found = (
-        units for pattern, units in ENGLISH_MEASURES if re.search(pattern, text, re.IGNORECASE)
-    )
-    return next(found, ())
 
 
 def _without_question_word(text: str) -> AnswerType:
