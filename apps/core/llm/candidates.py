@@ -13,11 +13,12 @@ from apps.core.domain.models import Hit, Language
 from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.language import detect
 from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
-from apps.core.text.questions import Question
+from apps.core.text.questions import Question, analyse
 from apps.core.text.sentences import RECORD, split
-from apps.core.text.subjects import Said
+from apps.core.text.subjects import Said, subjects
 from apps.core.text.tables import Row, row, table_header
 from apps.core.text.tokens import normal, stems
+from apps.core.text.wording import reworded
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ HEADS = re.compile(r"^#|^제\s?\d+\s?[조장]|[?？:：]\W*$")
 ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
 SHORT_CHARS = 12
 TITLE_CHARS = 40
+
+UNITS_SURE = 2.0
 NEWS_TERMS = 2
 HEADING_REACH = 5
 
@@ -118,6 +121,19 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
         standing = hit.score / best if best > 0 else 1.0
         found.extend(_of_passage(asked, number, one, standing))
     return found
+
+
+def in_their_words(question: str, hits: Sequence[Hit]) -> Question:
+    """Read a question, with words that no hit has exchanged for those that a hit has."""
+    asked = analyse(question)
+    parts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
+    new = reworded(
+        question,
+        subjects(asked),
+        known=frozenset[str]().union(*(one.known for one in parts)),
+        place=lambda word: next((at for at, one in enumerate(parts) if one.speaks(word)), None),
+    )
+    return asked if new == question else analyse(new)
 
 
 def is_heading(text: str) -> bool:
@@ -138,12 +154,20 @@ class Cut:
     title: Terms
     language: Language
     rows: list[Row | None]
+    known: frozenset[str]
+    flat: str
 
     def said(self, places: Iterable[int] | None = None) -> Said:
         """The title and the sentences at `places`, or all of them."""
-        wanted = range(len(self.texts)) if places is None else list(places)
+        if places is None:
+            return Said(self.known, self.flat)
+        wanted = list(places)
         words = self.heading_words.union(*(self.words[at] for at in wanted))
         return Said(words, normal("\n".join([self.heading, *(self.texts[at] for at in wanted)])))
+
+    def speaks(self, word: str) -> bool:
+        """Whether a stem stands in the passage; a Korean one may be a part of a word."""
+        return word in self.known or (not word.isascii() and word in self.flat)
 
     def alone(self, place: int) -> bool:
         """Whether the sentence is a record, which says nothing of its neighbours."""
@@ -198,7 +222,19 @@ def cut(text: str, title: str) -> Cut:
     bags = [of_stems(one) for one in words]
     spoken = detect(text)
     rows = [_row(texts, place) for place in range(len(texts))]
-    return Cut(spans, texts, words, bags, title, heading, of_stems(heading), spoken, rows)
+    return Cut(
+        spans,
+        texts,
+        words,
+        bags,
+        title,
+        heading,
+        of_stems(heading),
+        spoken,
+        rows,
+        known=heading.union(*words),
+        flat=normal("\n".join([title, *texts])),
+    )
 
 
 def _row(texts: Sequence[str], place: int) -> Row | None:
@@ -229,6 +265,7 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
         its_row = passage.rows[place]
         spans = () if header == place else _spans(asked, text, its_row)
         clear = is_typed(asked.question.answer_type)
+        sure = UNITS_SURE if asked.question.units else 1.0
         defines = asked.question.answer_type == "definition" and own > 0
         features = Features(
             own=own,
@@ -236,7 +273,7 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
             words=len(asked.words & words) / len(asked.words or "-"),
             titled=titled,
             score=standing,
-            typed=(1.0 if spans else -1.0) if clear else 0.0,
+            typed=(sure if spans else -sure) if clear else 0.0,
             defines=float(defines and DEFINITION.search(text) is not None),
             short=float(is_heading(text) and not spans),
             echoes=float(len(bag - asked.wanted.terms) < NEWS_TERMS),

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apps.core.domain.models import AnswerMode, Hit, Language
-from apps.core.llm.candidates import Candidate, sentences
+from apps.core.llm.candidates import Candidate, in_their_words, sentences
 from apps.core.llm.evidence import Evidence, weigh
 from apps.core.text.answers import FREE, WEEKDAY
 from apps.core.text.overlap import terms
-from apps.core.text.questions import AnswerType, Question, analyse
+from apps.core.text.questions import AnswerType, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def extract(
         mode: how long and in what shape; `answer` has 1 to 3 sentences and the neighbours that
             they lean on, never more than 5.
     """
-    asked = analyse(question)
+    asked = in_their_words(question, hits)
     found = sentences(asked, hits)
     ranked = _unrepeated(sorted(found, key=lambda one: -one.score))
     if not ranked:

@@ -78,7 +78,8 @@ PRICED = re.compile(
     rf"(?:{KOREAN_MONEY}).*얼마|얼마\S*\s(?:내[야나죠요]|드[나는니]|들[어까]|받[나을는]|줘|주[나는니])"
 )
 LASTING = re.compile(
-    r"얼마나\s*(?:걸|소요|오래)|얼마\s*동안|며칠\s*(?:이나\s*)?(?:걸|소요|동안|안에|이내)")
+    r"얼마나\s*(?:걸|소요|오래)|얼마\s*동안|며칠\s*(?:이나\s*)?(?:걸|소요|동안|안에|이내)"
+)
 FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(

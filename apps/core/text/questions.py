@@ -68,7 +68,9 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
 KOREAN_YES_NO = re.compile(
     r"(?:나요?|까요?|가요?|니|냐|죠|지요?|어요?|돼요?|되요?|줘|수\s*있\S*)\s*[?？]*$"
 )
-KOREAN_ASKS = re.compile(r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|어땠|어때|누구|언제|어디|왜|얼마|몇|어떻|어떡")
+KOREAN_ASKS = re.compile(
+    r"무엇|무슨|뭐|뭔|뭘|어떤|어느|어떠|어땠|어때|누구|언제|어디|왜|얼마|몇|어떻|어떡"
+)
 # "When" in the middle of an English question mostly joins a clause; it asks at the start, after a
 # comma and a preposition, or at the end.
 ASKED = (
@@ -119,7 +121,7 @@ ENGLISH_YES_NO = re.compile(
 )
 ENGLISH_ASKS = re.compile(r"\b(?:what|which)\b", re.IGNORECASE)
 KOREAN_QUESTION_WORDS = re.compile(
-    r"무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|어땠\S*|누구\S*|누가|누굴|언제\S*|며칠\S*|어디\S*|왜|얼마\S*"
+    r"(?:얼마나|며칠이?나?|얼마\s동안)\s(?:더\s)?(?:걸[리려릴]|소요)\S*|무엇\S*|무슨|뭐\S*|뭔\S*|뭘|어떤|어느|어떠\S*|어땠\S*|누구\S*|누가|누굴|언제\S*|며칠\S*|어디\S*|왜|얼마\S*"
     r"|몇\s*\S+|어떻게|어떡\S*|(?:알려|가르쳐|말씀해|설명해)\s?(?:줘|주)\S*(?:\s수\s있\S*)?|설명해?\S*|말해\S*"
     r"|궁금\S*|안녕하(?:세요|십니까)|혹시|죄송하지만|실례(?:지만|합니다)|부탁(?:드|해|합)\S*|(?<!\S)좀(?!\S)"
     r"|감사(?:합니다|드립니다|해요)|고맙습니다|고마워요?|(?<!\S)(?:뭔지|누군지|언젠지|얼만지)(?!\S)"

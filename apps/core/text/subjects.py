@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from apps.core.text.overlap import EMPTY, pairs
 from apps.core.text.questions import Question
+from apps.core.text.spelling import one_slip
 from apps.core.text.tokens import stems
 
 # Words that ask, join clauses or point at words before; an answer need not have them.
@@ -74,7 +75,7 @@ class Said:
     def _misspelt(self, word: str) -> bool:
         if len(word) < SHORTEST_MISSPELT or not word.isalpha():
             return False
-        return any(one[0] == word[0] and _one_slip(one, word) for one in self.words)
+        return any(one[0] == word[0] and one_slip(one, word) for one in self.words)
 
     def _pairs(self, word: str) -> float:
         found = pairs(word)
@@ -84,15 +85,3 @@ class Said:
         if word[:-1] in self.flat:
             return ALMOST
         return PARTLY if len(word) <= LONGEST_VERB and word[:2] in self.flat else 0.0
-
-
-def _one_slip(one: str, other: str) -> bool:
-    """Whether a letter more, less or wrong, or two swapped, make one word of the other."""
-    differ = (at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
-    at = next(differ, min(len(one), len(other)))
-    swapped = one[:at] + one[at : at + 2][::-1] + one[at + 2 :]
-    return (
-        swapped == other
-        or other[at + 1 :] in (one[at:], one[at + 1 :])
-        or (other[at:] == one[at + 1 :])
-    )

@@ -46,9 +46,7 @@ class Row:
         best = max(shares, default=0.0)
         if not best:
             return ()
-        return tuple(
-            cell for cell, share in zip(self.cells, shares, strict=True) if share == best
-        )
+        return tuple(cell for cell, share in zip(self.cells, shares, strict=True) if share == best)
 
 
 def row(text: str, header: str | None) -> Row | None:
