@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from itertools import islice
 from operator import attrgetter, mul
 
 from apps.core.domain.models import Hit, Language
+from apps.core.llm.cut import Cut, cut, is_heading
 from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.language import detect
-from apps.core.text.overlap import Rarity, Terms, Wanted, of_stems
+from apps.core.text.overlap import Rarity, Wanted, of_stems
 from apps.core.text.questions import Question, analyse
-from apps.core.text.sentences import RECORD, split
-from apps.core.text.subjects import Said, subjects
-from apps.core.text.tables import Row, row, table_header
-from apps.core.text.tokens import normal, stems
+from apps.core.text.roles import role, unfilled
+from apps.core.text.subjects import subjects
+from apps.core.text.tables import Row
+from apps.core.text.tokens import stems
 from apps.core.text.wording import reworded
 
 
@@ -27,12 +26,13 @@ class Features:
 
     own: weighted share of the question's terms in the sentence or the passage's title, which a
         sentence seldom repeats.
-    around: the share that only its two neighbours and the heading above it add.
+    headed: the share that only the heading above it adds.
+    around: the share that only its two neighbours add.
     words: share of the question's whole words in the sentence.
     titled: weighted share of the question's terms in the title of a passage in its language.
     score: the passage's score as a share of the best one.
-    typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, 0 when the
-        kind cannot be told by form.
+    typed: 1 when it holds a span that fits the kind of answer, -1 when it does not, twice that
+        when the question names the unit, 0 when the kind cannot be told by form.
     defines: it has the form of a definition and the question asks for one.
     short: it is no full sentence and holds nothing that fits (heading, label).
     echoes: it says hardly more than the question.
@@ -40,6 +40,7 @@ class Features:
     """
 
     own: float
+    headed: float
     around: float
     words: float
     titled: float
@@ -75,6 +76,7 @@ class Candidate:
 
 WEIGHTS = Features(
     own=7.0,
+    headed=6.0,
     around=3.0,
     words=2.5,
     titled=1.5,
@@ -91,7 +93,6 @@ DEFINITION = re.compile(
     r"|\b(?:is|are|was|means?|refers? to|denotes?)\b",
     re.IGNORECASE,
 )
-FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 ASKS = re.compile(r"[?？]\W*$")
 # "Step 1.", "2)", "제3조(목적)" name the sentence that follows and are no sentence.
 LABEL = re.compile(
@@ -99,14 +100,8 @@ LABEL = re.compile(
     r"(?:\s?\([^)]*\))?|\d{1,3}|[가-하a-z])\W*",
     re.IGNORECASE,
 )
-HEADS = re.compile(r"^#|^제\s?\d+\s?[조장]|[?？:：]\W*$")
-ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
-SHORT_CHARS = 12
-TITLE_CHARS = 40
-
 UNITS_SURE = 2.0
 NEWS_TERMS = 2
-HEADING_REACH = 5
 
 
 def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
@@ -114,7 +109,8 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     parts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
     rarity = Rarity.over(bag for one in parts for bag in one.bags)
     words = frozenset(stems(question.content))
-    asked = _Asked(question, detect(question.text), words, rarity.wanted(of_stems(words)))
+    wanted, office = rarity.wanted(of_stems(words)), role(question)
+    asked = _Asked(question, detect(question.text), words, wanted, office)
     best = max((hit.score for hit in hits), default=0.0)
     found: list[Candidate] = []
     for number, (hit, one) in enumerate(zip(hits, parts, strict=True)):
@@ -136,154 +132,71 @@ def in_their_words(question: str, hits: Sequence[Hit]) -> Question:
     return asked if new == question else analyse(new)
 
 
-def is_heading(text: str) -> bool:
-    """Whether a line is too short or too unfinished to be a sentence."""
-    return len(text) < SHORT_CHARS or FINAL.search(text) is None
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A passage cut into sentences, and the terms of each."""
-
-    spans: list[Span]
-    texts: list[str]
-    words: list[frozenset[str]]
-    bags: list[Terms]
-    heading: str
-    heading_words: frozenset[str]
-    title: Terms
-    language: Language
-    rows: list[Row | None]
-    known: frozenset[str]
-    flat: str
-
-    def said(self, places: Iterable[int] | None = None) -> Said:
-        """The title and the sentences at `places`, or all of them."""
-        if places is None:
-            return Said(self.known, self.flat)
-        wanted = list(places)
-        words = self.heading_words.union(*(self.words[at] for at in wanted))
-        return Said(words, normal("\n".join([self.heading, *(self.texts[at] for at in wanted)])))
-
-    def speaks(self, word: str) -> bool:
-        """Whether a stem stands in the passage; a Korean one may be a part of a word."""
-        return word in self.known or (not word.isascii() and word in self.flat)
-
-    def alone(self, place: int) -> bool:
-        """Whether the sentence is a record, which says nothing of its neighbours."""
-        return RECORD.fullmatch(self.texts[place]) is not None
-
-    def around(self, place: int) -> Terms:
-        """Terms of the two neighbours and of the nearest heading or question above.
-
-        None of a record, whose neighbours speak of other things.
-        """
-        if self.alone(place):
-            return frozenset()
-        beside = range(max(0, place - 1), min(len(self.bags), place + 2))
-        near = [*beside, *self._heading(place), *self.over_row(place)]
-        return frozenset[str]().union(*(self.bags[at] for at in near))
-
-    def over_row(self, place: int) -> list[int]:
-        """Places of a row's header and of the heading over its table: what its cells mean.
-
-        None for a header itself, and for what is no row.
-        """
-        header = self.header(place)
-        if header is None or header == place:
-            return []
-        return [header, *self._heading(header)]
-
-    def _heading(self, place: int) -> list[int]:
-        above = range(place - 1, max(-1, place - HEADING_REACH), -1)
-        heads = (at for at in above if HEADS.search(self.texts[at]) or self._is_title(at))
-        return list(islice(heads, 1))
-
-    def header(self, place: int) -> int | None:
-        """Where the row at `place` has its table's first row; itself, if it is that row.
-
-        None outside a table and in one whose first row looks like the others.
-        """
-        return table_header(self.texts, place)
-
-    def _is_title(self, at: int) -> bool:
-        text = self.texts[at]
-        return len(text) < TITLE_CHARS and is_heading(text) and ITEM.match(text) is None
-
-
-# About 20 kB each.
-@lru_cache(maxsize=512)
-def cut(text: str, title: str) -> Cut:
-    """A passage in its sentences; kept, as the same passages are found again and again."""
-    spans = split(text)
-    texts = [text[start:end] for start, end in spans]
-    words = [frozenset(stems(one)) for one in texts]
-    heading = frozenset(stems(title))
-    bags = [of_stems(one) for one in words]
-    spoken = detect(text)
-    rows = [_row(texts, place) for place in range(len(texts))]
-    return Cut(
-        spans,
-        texts,
-        words,
-        bags,
-        title,
-        heading,
-        of_stems(heading),
-        spoken,
-        rows,
-        known=heading.union(*words),
-        flat=normal("\n".join([title, *texts])),
-    )
-
-
-def _row(texts: Sequence[str], place: int) -> Row | None:
-    header = table_header(texts, place)
-    return None if header == place else row(texts[place], "" if header is None else texts[header])
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     question: Question
     language: Language
     words: frozenset[str]
     wanted: Wanted
+    office: str | None
 
 
 def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> Iterator[Candidate]:
     titled = asked.wanted.recall(passage.title) if asked.language == passage.language else 0.0
+    office, known = asked.office, asked.question.text
     for place, (start, end) in enumerate(passage.spans):
-        text, bag = passage.texts[place], passage.bags[place]
-        if LABEL.fullmatch(text):
+        text, header, its_row = passage.texts[place], passage.headers[place], passage.rows[place]
+        if LABEL.fullmatch(text) or (office and unfilled(office, text, known=known)):
             continue
-        read = [place, *passage.over_row(place)]
-        said = passage.title.union(*(passage.bags[at] for at in read))
-        words = frozenset[str]().union(*(passage.words[at] for at in read))
-        own = asked.wanted.recall(said)
-        near = asked.wanted.recall(said | passage.around(place))
-        header = passage.header(place)
-        its_row = passage.rows[place]
         spans = () if header == place else _spans(asked, text, its_row)
-        clear = is_typed(asked.question.answer_type)
-        sure = UNITS_SURE if asked.question.units else 1.0
-        defines = asked.question.answer_type == "definition" and own > 0
-        features = Features(
-            own=own,
-            around=near - own,
-            words=len(asked.words & words) / len(asked.words or "-"),
-            titled=titled,
-            score=standing,
-            typed=(sure if spans else -sure) if clear else 0.0,
-            defines=float(defines and DEFINITION.search(text) is not None),
-            short=float(is_heading(text) and not spans),
-            echoes=float(len(bag - asked.wanted.terms) < NEWS_TERMS),
-            asks=float(ASKS.search(text) is not None),
-        )
-        score = sum(map(mul, VALUES(features), VALUES(WEIGHTS)))
-        key = _key(asked, its_row) if its_row else 0.0
+        features = _features(asked, passage, place, spans=spans, titled=titled, standing=standing)
         yield Candidate(
-            number, place, start, end, text, spans, features, score, header, its_row, key
+            hit=number,
+            place=place,
+            start=start,
+            end=end,
+            text=text,
+            spans=spans,
+            features=features,
+            score=sum(map(mul, VALUES(features), VALUES(WEIGHTS))),
+            header=header,
+            row=its_row,
+            key=_key(asked, its_row) if its_row else 0.0,
         )
+
+
+def _features(
+    asked: _Asked,
+    passage: Cut,
+    place: int,
+    *,
+    spans: Sequence[Span],
+    titled: float,
+    standing: float,
+) -> Features:
+    text, bags, recall = passage.texts[place], passage.bags, asked.wanted.recall
+    read = [place, *passage.over_row(place)]
+    said = passage.title.union(*(bags[at] for at in read))
+    topic = said.union(*(bags[at] for at in passage.heading(place)))
+    near = topic.union(*(bags[at] for at in passage.beside(place)))
+    words = frozenset[str]().union(*(passage.words[at] for at in read))
+    own, headed = recall(said), recall(topic)
+    sure = UNITS_SURE if asked.question.units else 1.0
+    clear = is_typed(asked.question.answer_type)
+    defines = asked.question.answer_type == "definition" and own > 0
+    return Features(
+        own=own,
+        headed=headed - own,
+        around=recall(near) - headed,
+        words=len(asked.words & words) / len(asked.words or "-"),
+        titled=titled,
+        score=standing,
+        typed=(sure if spans else -sure) if clear else 0.0,
+        defines=float(defines and DEFINITION.search(text) is not None),
+        short=float(is_heading(text) and not spans),
+        echoes=float(len(bags[place] - asked.wanted.terms) < NEWS_TERMS),
+        asks=float(ASKS.search(text) is not None),
+    )
 
 
 def _spans(asked: _Asked, text: str, its_row: Row | None) -> tuple[Span, ...]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.core.domain.models import Hit
-from apps.core.llm.candidates import Candidate, Cut, cut
+from apps.core.llm.candidates import Candidate
+from apps.core.llm.cut import Cut, cut
 from apps.core.text.names import foreign_names, names
 from apps.core.text.numbers import quantities, values
 from apps.core.text.questions import Question
+from apps.core.text.roles import vacant
 from apps.core.text.subjects import Said, subjects
 
 # Whether a sentence holds a date or a number can be seen; a name or a reason is guessed.
@@ -28,7 +30,8 @@ class Evidence:
     rival: score of the best passage of a second document as a share of the first one's.
     best: score of the best sentence.
     missing: share of the question's numbers and names that no passage holds.
-    valueless: 1 when a date or a number is asked for and no quoted sentence holds one.
+    valueless: 1 when a date or a number is asked for and no quoted sentence holds one, or when
+        the holder of an office is asked for that the hits name without a holder.
     """
 
     there: float = 0.0
@@ -60,8 +63,14 @@ def weigh(
         rival=_rival(hits),
         best=best.score,
         missing=_missing(asked.text, hits),
-        valueless=float(asked.answer_type in VALUES and not any(one.spans for one in chosen)),
+        valueless=float(_valueless(asked, cuts, chosen)),
     )
+
+
+def _valueless(asked: Question, cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> bool:
+    if asked.answer_type in VALUES:
+        return not any(one.spans for one in chosen)
+    return vacant(asked, (text for one in cuts for text in one.texts))
 
 
 def _rival(hits: Sequence[Hit]) -> float:

@@ -37,7 +37,8 @@ PHONE = re.compile(
     re.IGNORECASE,
 )
 MAIL = re.compile(r"[\w.*+-]+@[\w.*-]+")
-FORMS = {"clock": CLOCK, "floor": FLOOR, "phone": PHONE, "mail": MAIL}
+FAX = re.compile(r"(?:팩스|\bfax\b)\D{0,12}\d[\d* ()-]+", re.IGNORECASE)
+FORMS = {"clock": CLOCK, "floor": FLOOR, "phone": PHONE, "fax": FAX, "mail": MAIL}
 # An answer to "how much" that is no number.
 FREE = re.compile(
     r"무료|무상|면제|공짜|받지\s않|\bfree\b|\bno (?:charge|cost|fee|fine)s?\b|\bcosts? nothing\b",

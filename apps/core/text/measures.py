@@ -1,6 +1,6 @@
 """Which measure a question asks for: the units that a number must carry, or the form it must have.
 
-Units are the canonical ones of `numbers`; "clock", "floor", "phone" and "mail" are forms that
+Units are the canonical ones of `numbers`; "clock", "floor", "phone", "fax" and "mail" are forms that
 `answers` knows.
 """
 
@@ -91,8 +91,14 @@ FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"몇\s*층|\b(?:what|which) floor\b", re.IGNORECASE), "floor"),
     (
         re.compile(
-            rf"(?:전화\s?번호|연락처|내선(?:\s?번호)?|팩스(?:\s?번호)?){TELLING}{ENDING}"
-            r"|^(?!.*\bhow\b).*\b(?:(?:tele)?phone|fax|extension|contact) numbers?\b"
+            rf"팩스(?:\s?번호)?{TELLING}{ENDING}|^(?!.*\bhow\b).*\bfax numbers?\b", re.IGNORECASE
+        ),
+        "fax",
+    ),
+    (
+        re.compile(
+            rf"(?:전화\s?번호|연락처|내선(?:\s?번호)?){TELLING}{ENDING}"
+            r"|^(?!.*\bhow\b).*\b(?:(?:tele)?phone|extension|contact) numbers?\b"
             r"|\bwhat (?:is|was) the extension\b",
             re.IGNORECASE,
         ),

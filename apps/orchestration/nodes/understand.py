@@ -18,7 +18,10 @@ SMALLTALK: dict[str, re.Pattern[str]] = {
     "greeting": re.compile(
         r"안녕(?:하세요|하십니까|하신가요|히 계세요)?|반가(?:워|워요)|반갑습니다|하이|헬로우?|ㅎㅇ"
         r"|좋은 (?:아침|오후|저녁|하루)(?:이에요|입니다|이네요)?"
+        r"|(?:안녕(?:하세요)?[, ]*)?(?:오늘 )?(?:기분|컨디션)[이은]? (?:어때|어떠세|좋으세)요?"
+        r"|잘 (?:지내|있어)(?:요|니|세요|셨어요)?"
         r"|(?:hi|hello|hey|howdy|greetings)(?: there| everyone)?|good (?:morning|afternoon|evening)"
+        r"|(?:(?:hi|hello|hey)(?: there)?[,!. ]*)?how (?:are|is|'s) (?:you|it)(?: doing| going)?(?: today)?"
     ),
     "thanks": re.compile(
         r"(?:정말 |너무 |대단히 |매우 )?"
