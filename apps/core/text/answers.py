@@ -32,8 +32,9 @@ FLOOR = re.compile(
 )
 # Of a switchboard it is a bare number of three to five digits; masking leaves stars.
 PHONE = re.compile(
-    r"(?<![\d-])0\d{1,2}[-) ]\s?\d{3,4}-\d{4}(?!\d)|(?<![\d-])1\d{3}-\d{4}(?!\d)|\d[\d*]*\*[\d*]*-[\d*-]+"
-    r"|\+\d[\d ()-]{7,}\d|(?:내선|\bext(?:ension)?\b)\D{0,8}\d{3,5}|(?<=\| )\d{3,5}(?= \|)",
+    r"(?<![\d-])0\d{1,2}[-) ]\s?\d{3,4}-\d{4}(?!\d)|(?<![\d-])1\d{3}-\d{4}(?!\d)"
+    r"|\d[\d*]*\*[\d*]*-[\d*-]+|\+\d[\d ()-]{7,}\d"
+    r"|(?:내선|\bext(?:ension)?\b)\D{0,8}\d{3,5}|(?<=\| )\d{3,5}(?= \|)",
     re.IGNORECASE,
 )
 MAIL = re.compile(r"[\w.*+-]+@[\w.*-]+")

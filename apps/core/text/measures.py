@@ -1,7 +1,7 @@
 """Which measure a question asks for: the units that a number must carry, or the form it must have.
 
-Units are the canonical ones of `numbers`; "clock", "floor", "phone", "fax" and "mail" are forms that
-`answers` knows.
+Units are the canonical ones of `numbers`; "clock", "floor", "phone", "fax" and "mail" are forms
+that `answers` knows.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"how old|\bage\b", ("age", "year")),
     (
         r"\b(?:costs?|prices?|fees?|fares?|fines?|charged?|pay|paid|dollars?|revenue|salary|budget"
-        r"|money|refund(?:ed)?|deposit|worth)\b|how much (?:is|are|was|were) (?:an?|the|it|they|your)\b",
+        r"|money|refund(?:ed)?|deposit|worth)\b"
+        r"|how much (?:is|are|was|were) (?:an?|the|it|they|your)\b",
         MONEY,
     ),
     (r"how long", (*DURATION, *LENGTH)),

@@ -12,11 +12,16 @@ from apps.core.text.tokens import stem
 KOREAN = re.compile(
     r"(?P<role>[가-힣]{2,6}?)(?:의\s(?:이름|성함))?(?:은|는|이|가)?\s(?:누구|뭐|무엇)\S*\s*$"
 )
-ENGLISH = re.compile(r"\bwho(?:'s| is| was| are| were) (?:the |an? )?(?:\w+ )?(?P<role>[a-z]+) (?:of|for|at|in)\b")
-ANYBODY = frozenset("사람 인물 분 이름 것 누구 주인공 person man woman one people".split())
+ENGLISH = re.compile(
+    r"\bwho(?:'s| is| was| are| were) (?:the |an? )?(?:\w+ )?(?P<role>[a-z]+) (?:of|for|at|in)\b"
+)
+ANYBODY_LIST = "사람 인물 분 이름 것 누구 주인공 person man woman one people"
+ANYBODY = frozenset(ANYBODY_LIST.split())
 NEAR_WORDS = 5
 # "사무총장 아네르스 …", "시장은 김한빛이다".
-NAMED_AFTER = re.compile(r"[\s(·,:]+(?!및|등|또는)[가-힣A-Za-z]|[은는이가]\s.*(?:이다|였다|이었다|입니다|이며)\b")
+NAMED_AFTER = re.compile(
+    r"[\s(·,:]+(?!및|등|또는)[가-힣A-Za-z]|[은는이가]\s.*(?:이다|였다|이었다|입니다|이며)\b"
+)
 
 
 def role(question: Question) -> str | None:
@@ -54,7 +59,7 @@ def vacant(question: Question, sentences: Iterable[str]) -> bool:
 
 
 def _whole(office: str) -> re.Pattern[str]:
-    """"학자" is no part of "과학자"; a particle may follow."""
+    """ "학자" is no part of "과학자"; a particle may follow."""
     return re.compile(rf"(?<!\w){re.escape(office)}", re.IGNORECASE)
 
 
@@ -62,7 +67,9 @@ def _beside(sentence: str, start: int, end: int, *, known: str) -> bool:
     before, after = sentence[:start].split()[-NEAR_WORDS:], sentence[end:].split()[:NEAR_WORDS]
     if not sentence[start:end].isascii():
         # A name before its office has no particle: "우방궈 … 위원장".
-        bare = (word for word in before if word.isalpha() and stem(word) == word)
-        return any(word not in known for word in bare) or NAMED_AFTER.match(sentence, end) is not None
+        bare = (word for word in before if len(word) > 1 and word.isalpha() and stem(word) == word)
+        return (
+            any(word not in known for word in bare) or NAMED_AFTER.match(sentence, end) is not None
+        )
     words = (word.strip(".,;:()\"'’") for word in (*before, *after))
     return any(word[:1].isupper() and word.lower() not in known.lower() for word in words)

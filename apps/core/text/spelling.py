@@ -7,34 +7,21 @@ from collections.abc import Collection, Iterator
 FIRST, VOWELS, FINALS = 0xAC00, 21, 28
 LAST = 0xD7A3
 # Letters that sound alike or lie side by side on the two-set keyboard, as places in Unicode's
-# order of vowels and of final consonants ("" is no final consonant).
+# order; the first final is none.
 VOWEL_ORDER = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 FINAL_ORDER = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 ONSET_ORDER = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
-VOWEL_GROUPS = [
-    "ㅐㅔ",
-    "ㅒㅖㅐㅔ",
-    "ㅚㅙㅞ",
-    "ㅢㅣ",
-    "ㅏㅑ",
-    "ㅓㅕ",
-    "ㅗㅛ",
-    "ㅜㅠ",
-    "ㅓㅏ",
-    "ㅗㅓ",
-    "ㅏㅣ",
-    "ㅜㅡ",
-]
-FINAL_GROUPS = ["ㅅㅆㄷㅌㅈㅊ", "ㄱㄲㅋ", "ㅂㅍㅄ", "ㄴㄵㄶ", "ㄹㄼㅀㄺ"]
-ONSET_GROUPS = ["ㄱㄲㅋ", "ㄷㄸㅌ", "ㅂㅃㅍ", "ㅅㅆ", "ㅈㅉㅊ"]
+VOWEL_GROUPS = "ㅐㅔ ㅒㅖㅐㅔ ㅚㅙㅞ ㅢㅣ ㅏㅑ ㅓㅕ ㅗㅛ ㅜㅠ ㅓㅏ ㅗㅓ ㅏㅣ ㅜㅡ"
+FINAL_GROUPS = "ㅅㅆㄷㅌㅈㅊ ㄱㄲㅋ ㅂㅍㅄ ㄴㄵㄶ ㄹㄼㅀㄺ"
+ONSET_GROUPS = "ㄱㄲㅋ ㄷㄸㅌ ㅂㅃㅍ ㅅㅆ ㅈㅉㅊ"
 # Shorter Latin words have too many neighbours that mean something else ("date", "data").
 SHORTEST_LATIN = 6
 SHORTEST_KOREAN = 2
 
 
-def _confused(order: str, groups: list[str]) -> dict[int, tuple[int, ...]]:
+def _confused(order: str, groups: str) -> dict[int, tuple[int, ...]]:
     found: dict[int, dict[int, None]] = {}
-    for group in groups:
+    for group in groups.split():
         for letter in group:
             others = (order.index(other) for other in group if other != letter)
             found.setdefault(order.index(letter), {}).update(dict.fromkeys(others))

@@ -114,7 +114,8 @@ bill invoice
 job work
 """
 # What may follow a Korean word for its verb or its particle to be left over.
-TAIL = re.compile(r"(?:하|되|시|해|돼|는|기|면|려|고|도|지|ㄴ|인|안|나)[가-힣]*|")
+TAIL = re.compile(r"(?:하|되|시|해|돼|는|기|면|려|고|도|지|인|안|나)[가-힣]*|")
+LATIN = re.compile(r"[A-Za-z]+")
 
 
 def _groups(lists: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -155,8 +156,14 @@ def reworded(
         ]
         if found:
             _, old, new = min(found, key=itemgetter(0))
-            text = re.sub(re.escape(old), new, text, count=1, flags=re.IGNORECASE)
+            text = _exchanged(text, old, new)
     return text
+
+
+def _exchanged(text: str, old: str, new: str) -> str:
+    if not old.isascii():
+        return text.replace(old, new, 1)
+    return LATIN.sub(lambda word: new if stem(word[0].lower()) == old else word[0], text)
 
 
 def _others(word: str, known: Collection[str]) -> Iterator[tuple[str, str]]:

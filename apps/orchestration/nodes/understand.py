@@ -21,7 +21,7 @@ SMALLTALK: dict[str, re.Pattern[str]] = {
         r"|(?:안녕(?:하세요)?[, ]*)?(?:오늘 )?(?:기분|컨디션)[이은]? (?:어때|어떠세|좋으세)요?"
         r"|잘 (?:지내|있어)(?:요|니|세요|셨어요)?"
         r"|(?:hi|hello|hey|howdy|greetings)(?: there| everyone)?|good (?:morning|afternoon|evening)"
-        r"|(?:(?:hi|hello|hey)(?: there)?[,!. ]*)?how (?:are|is|'s) (?:you|it)(?: doing| going)?(?: today)?"
+        r"|(?:(?:hi|hello|hey)(?: there)?[,!. ]*)?how are you(?: doing)?(?: today)?"
     ),
     "thanks": re.compile(
         r"(?:정말 |너무 |대단히 |매우 )?"
