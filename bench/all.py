@@ -69,11 +69,11 @@ def _only(questions: Path, part: str, directory: Path) -> Path:
     return chosen
 
 
-def sample() -> None:
-    """Answer the questions of our own sample corpus."""
+def sample(*others: str) -> None:
+    """Answer the questions of our own sample corpus, or others about it."""
     with tempfile.TemporaryDirectory(prefix="dtrag-sample-") as made:
         file = str(Path(made) / "sample.jsonl")
-        run("python", "-m", "bench.sample_set", file)
+        run("python", "-m", "bench.sample_set", file, *others)
         files = ["--passages", file, "--questions", file, "--embedder", "none"]
         run("python", "-m", "apps.cli.main", "eval", "answers", *files, "--json")
 
@@ -106,6 +106,8 @@ def _answers(data: Path, vectors: Path | None) -> None:
     for name in ANSWERED:
         evaluate("answers", data, name, "--embedder", "none")
     sample()
+    for typed in ("seen", "unseen"):
+        sample("--questions", str(ROOT / "bench" / f"typed_{typed}.jsonl"))
     files = [data / f"{SETS[name][1]}.jsonl" for name in ANSWERED]
     if not all(file.exists() for file in files):
         return

@@ -1,0 +1,99 @@
+"""What the answerer quotes from the sample corpus, for questions as people type them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apps.core.domain.models import SearchQuery
+from apps.core.llm.extractive import Draft, extract
+from apps.core.retrieval.options import SearchOptions
+from apps.core.retrieval.search import Search
+from apps.core.text.gold import read_passages
+from apps.core.text.language import detect
+from apps.ingestion.quality import publish_all
+from apps.orchestration.abstention import Abstention, decide
+from bench.sample_set import write
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
+    root = tmp_path_factory.mktemp("sample")
+    write(root / "sample.jsonl")
+    publish_all(root / "index", read_passages([root / "sample.jsonl"]), None)
+    return Search(root / "index", embedder=None, options=SearchOptions())
+
+
+async def ask(search: Search, question: str) -> tuple[Draft, Abstention]:
+    found = await search.search(SearchQuery(question, top_k=5))
+    language = detect(question)
+    draft = extract(question, found.hits, language=language)
+    return draft, decide(found.signals, draft, language=language)
+
+
+@pytest.mark.parametrize(
+    ("question", "quote"),
+    [
+        ("도서관 책 늦게 반납하면 연체료 내야 되나요?", "돈은 받지 않는다"),
+        ("중앙도서관 휴관일 알려주세요", "둘째 월요일과 넷째 월요일"),
+        ("쇼파 버리는데 얼마에요", "3인용 소파 | 8,000원"),
+        ("전기차도 주차요금 할인되나요?", "최초 1시간 면제"),
+        ("옥외광고물 허가 며칠 걸려요?", "처리 기간: 7일"),
+        ("별빛카드 잃어버렸는데 다시 만드는 데 얼마나 걸리나요?", "일주일이 걸린다"),
+        ("여권을 새로 만들려면 며칠이 걸리나요?", "근무일로 5일"),
+        ("민원여권과는 몇 층에 있나요", "본관 1층"),
+        ("강아지 등록 안하면 벌금 나와요?", "과태료를 낼 수 있습니다"),
+        ("1급지랑 2급지 하루 최대 주차요금 차이", "2급지 | 600원"),
+        ("과적합을 막는 방법", "데이터 늘리기"),
+        ("시민동 대강당을 빌리려면 4시간에 얼마를 내나요?", "80,000원"),
+        ("how much is the textbook for korean class", "12,000 won"),
+        ("monthly parking pass class 2 price", "70,000 won"),
+        ("How much is the fine for late books?", "There are no fines for late books"),
+        ("When is the residents' centre open?", "09:00 to 18:00"),
+        ("What is the peeking problem in A/B tests?", "stopping at the first p < 0.05"),
+    ],
+)
+async def test_the_quotes_hold_the_answer(search: Search, question: str, quote: str) -> None:
+    """Paraphrases, slips, rows of tables, prices and durations are answered."""
+    draft, verdict = await ask(search, question)
+    assert not verdict.abstain
+    assert any(quote in one.text for one in draft.sentences)
+
+
+@pytest.mark.parametrize(
+    ("question", "short"),
+    [
+        ("옥외광고물 허가 며칠 걸려요?", "7일"),
+        ("세정과 내선번호", "2310"),
+        ("2급지 공영주차장의 월 정기권은 얼마인가요?", "70,000원"),
+    ],
+)
+async def test_a_cell_of_a_row_is_the_short_answer(
+    search: Search, question: str, short: str
+) -> None:
+    """The column that the question names decides between the numbers of a row."""
+    draft, _ = await ask(search, question)
+    assert draft.short_answer == short
+
+
+async def test_other_rows_stay_out(search: Search) -> None:
+    """The row about passports is quoted without the rows of the same table."""
+    draft, _ = await ask(search, "여권 발급 수수료는 얼마예요?")
+    assert [one.text.split(";")[0] for one in draft.sentences] == ["사무: 여권 사진 촬영 공간 사용"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "한빛시 시장은 누구예요?",
+        "한빛시청 팩스 번호 알려주세요",
+        "수영장 이용 요금은?",
+        "what's the wifi password at city hall",
+        "How long does it take to get a driving licence?",
+    ],
+)
+async def test_what_the_corpus_lacks_is_not_answered(search: Search, question: str) -> None:
+    """No name, no fax number and no subject of that kind is no answer."""
+    _, verdict = await ask(search, question)
+    assert verdict.abstain
