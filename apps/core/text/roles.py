@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from apps.core.text.overlap import EMPTY
 from apps.core.text.questions import Question
 from apps.core.text.tokens import stem
 
@@ -72,4 +73,5 @@ def _beside(sentence: str, start: int, end: int, *, known: str) -> bool:
             any(word not in known for word in bare) or NAMED_AFTER.match(sentence, end) is not None
         )
     words = (word.strip(".,;:()\"'’") for word in (*before, *after))
-    return any(word[:1].isupper() and word.lower() not in known.lower() for word in words)
+    names = (word.lower() for word in words if word[:1].isupper())
+    return any(name not in EMPTY and name not in known.lower() for name in names)
