@@ -180,16 +180,19 @@ def _chosen(
         if len(chosen) == most or (mode == "answer" and held >= ENOUGH):
             break
         held += share
-        if not any(_says_the_same(one, other) or _beside(one, other) for other in chosen):
+        if not any(_needless(one, other) for other in chosen):
             chosen.append(one)
     return chosen
 
 
-def _beside(one: Candidate, other: Candidate) -> bool:
-    """Whether `one` is a row of the same table as `other` and fits its question clearly less."""
-    if one.row is None or other.row is None or one.row.names != other.row.names:
-        return False
-    return one.key < SAME_KEY * other.key
+def _needless(one: Candidate, other: Candidate) -> bool:
+    """Whether `one` adds nothing to `other`, which is quoted already.
+
+    Rows of a table repeat its words and say different things; a second one must fit as well.
+    """
+    if one.row is not None and other.row is not None and one.row.names == other.row.names:
+        return one.key < SAME_KEY * other.key
+    return _says_the_same(one, other)
 
 
 def _says_the_same(one: Candidate, other: Candidate) -> bool:

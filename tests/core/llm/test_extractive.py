@@ -238,3 +238,39 @@ def test_every_sentence_is_the_text_at_its_place(passages: list[str], question: 
             text = hits[place.hit_index].passage.text
             assert text[place.start : place.end] == sentence.text
         assert 0.0 <= draft.support <= 1.0 + 1e-9
+
+
+SECTIONS = (
+    "과적합은 모델이 잡음까지 외우는 현상이다.\n\n막는 방법\n드롭아웃은 뉴런의 일부를 끈다.\n\n"
+    "확인하는 법\n학습 곡선을 그려 본다."
+)
+PRICES = (
+    "사무: 여권 사진 촬영; 단위: 1회; 수수료: 1,000원; 부서: 민원여권과\n\n"
+    "사무: 도면 열람; 단위: 1회; 수수료: 300원; 부서: 민원여권과\n\n"
+    "사무: 지도 열람; 단위: 1회; 수수료: 500원; 부서: 민원여권과"
+)
+
+
+def test_a_heading_names_what_stands_below_it() -> None:
+    """A sentence that shares no word with the question is found by its heading."""
+    draft = extract("과적합을 막는 방법", [hit(SECTIONS, title="과적합")], language="ko")
+    assert "드롭아웃은 뉴런의 일부를 끈다." in texts(draft)
+
+
+def test_rows_that_fit_less_stay_out() -> None:
+    """The name of a column and of an office is in every row; the row's own subject decides."""
+    draft = extract("여권 사진 수수료는 얼마예요?", [hit(PRICES)], language="ko")
+    assert [text.split(";")[0] for text in texts(draft)] == ["사무: 여권 사진 촬영"]
+    assert draft.short_answer == "1,000원"
+
+
+def test_rows_that_are_compared_stay_together() -> None:
+    """Two rows that hold half of the question each are both quoted."""
+    draft = extract("도면 열람과 지도 열람의 수수료 차이는?", [hit(PRICES)], language="ko")
+    assert {text.split(";")[0] for text in texts(draft)} >= {"사무: 도면 열람", "사무: 지도 열람"}
+
+
+def test_free_alone_is_no_short_answer() -> None:
+    """ "무료" would not say for whom."""
+    text = "참가비는 단체에 무료이다. 접수는 3월에 한다."
+    assert extract("단체 참가비는 얼마인가요?", [hit(text)], language="ko").short_answer is None
