@@ -49,12 +49,12 @@ SIGNS = attrgetter(*(field.name for field in fields(Evidence)))
 # is better on files it has not seen than one for each.
 LEXICAL = Weights(
     -4.3,
-    Evidence(there=2.42, quoted=1.54, rival=-3.47, best=0.33, missing=-2.97, valueless=-2.08),
+    Evidence(there=2.42, quoted=1.54, rival=-3.47, best=0.33, missing=-2.97, valueless=-2.09),
 )
 LEXICAL_THRESHOLD: dict[Language, float] = {"ko": 0.33, "en": 0.25}
 HYBRID = Weights(
     -2.03,
-    Evidence(there=1.44, quoted=0.29, rival=-4.07, best=0.23, missing=-3.31, valueless=-1.67),
+    Evidence(there=1.45, quoted=0.29, rival=-4.06, best=0.23, missing=-3.31, valueless=-1.67),
     dense=4.89,
 )
 HYBRID_THRESHOLD: dict[Language, float] = {"ko": 0.43, "en": 0.32}
