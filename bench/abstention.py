@@ -58,12 +58,12 @@ class Table:
     weights: Floats
 
     @classmethod
-    def of(cls, seen: Sequence[Observation], vectors: Sequence[str]) -> Table:
-        """Keep the settled ones that have what `vectors` names."""
-        kept = [one for one in seen if one.settled and None not in _felt(one, vectors)]
+    def of(cls, seen: Sequence[Observation], *, dense: bool) -> Table:
+        """Keep the settled ones."""
+        kept = [one for one in seen if one.settled]
         groups = Counter((one.corpus, one.file, one.kind) for one in kept)
         sizes = [groups[one.corpus, one.file, one.kind] for one in kept]
-        signs = [[*SIGNS(one.evidence), *_felt(one, vectors)] for one in kept]
+        signs = [[*SIGNS(one.evidence), *([one.dense] if dense else [])] for one in kept]
         return cls(
             kept,
             np.array(signs, dtype=float),
@@ -109,19 +109,8 @@ def corpora(specs: Sequence[str], folder: Path, sample: Path) -> Iterator[Corpus
             yield Corpus(*halves)
 
 
-def _felt(one: Observation, vectors: Sequence[str]) -> list[float | None]:
-    return [getattr(one, name) for name in vectors]
-
-
-def report(seen: Sequence[Observation], *vectors: str) -> None:
-    """Print a line a file, a threshold a language, and the coefficients.
-
-    Args:
-        seen: what was asked.
-        vectors: which of `dense` and `near` the regression may look at.
-    """
-    table = Table.of(seen, vectors)
-    print(f"{len(table.seen)} settled answers, looking at {', '.join(vectors) or 'words'}")
+def report(table: Table, *, dense: bool) -> None:
+    """Print a line a file, a threshold a language, and the coefficients."""
     found = table.held_out()
     for language in get_args(Language):
         threshold = table.threshold(found, language)
@@ -133,11 +122,9 @@ def report(seen: Sequence[Observation], *vectors: str) -> None:
         _line(f"{language} all", table, found < threshold, spoken)
         print(f"threshold of {language}: {threshold:.2f}")
     bias, *slopes = (round(float(value), 2) for value in table.fit())
-    names = [*(field.name for field in fields(Evidence)), *vectors]
-    told = [f"{name}={value}" for name, value in zip(names, slopes, strict=True)]
-    signs = ", ".join(told[: len(told) - len(vectors)])
-    extra = "".join(f", {one}" for one in told[len(told) - len(vectors) :])
-    print(f"Weights({bias}, Evidence({signs}){extra})")
+    names = [field.name for field in fields(Evidence)]
+    signs = ", ".join(f"{name}={value}" for name, value in zip(names, slopes, strict=False))
+    print(f"Weights({bias}, Evidence({signs}){f', dense={slopes[-1]}' if dense else ''})")
 
 
 def _line(name: str, table: Table, abstains: np.ndarray, chosen: np.ndarray) -> None:
@@ -185,11 +172,7 @@ def main() -> None:
     seen = asyncio.run(observed(options.corpora, options.data, model, limit=options.limit))
     print(f"{len(seen)} answers, {'with ' + model.id if model else 'lexical'}")
     mine = [one for one in seen if not one.foreign]
-    if model is None:
-        report(mine)
-    else:
-        report(mine, "dense")
-        report(mine, "dense", "near")
+    report(Table.of(mine, dense=model is not None), dense=model is not None)
 
 
 if __name__ == "__main__":

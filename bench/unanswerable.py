@@ -6,20 +6,19 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from apps.core.domain.models import Language, Passage, SearchQuery, SearchResult
 from apps.core.domain.ports import Embedder
 from apps.core.llm.evidence import Evidence
-from apps.core.llm.extractive import Draft, extract, render
+from apps.core.llm.extractive import extract, render
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.core.text.gold import GoldQuestion, read_passages, read_questions
 from apps.core.text.language import detect
 from apps.ingestion.quality import publish_all
-from apps.orchestration.abstention import needs_nearness
 from apps.orchestration.evaluation import contains
 
 Kind = Literal["answerable", "removed", "unanswerable"]
@@ -50,7 +49,6 @@ class Observation:
     settled: an answerable question whose passage was found, or one of the others whose answer
         was not found in another passage: only here one decision is right.
     dense: best centred cosine, 0 without vectors.
-    near: how near the nearest quoted sentence is; None where that is not looked at.
     """
 
     corpus: str
@@ -61,7 +59,6 @@ class Observation:
     foreign: bool
     evidence: Evidence
     dense: float
-    near: float | None
 
 
 async def observe(
@@ -83,10 +80,7 @@ async def observe(
                 search = Search(Path(folder), embedder=embedder, options=SearchOptions())
                 for one in part:
                     found = await search.search(SearchQuery(one.question, top_k=TOP_K))
-                    draft = extract(one.question, found.hits, language=detect(one.question))
-                    near = await _nearness(search, one, found, draft)
-                    seen = _observed(corpus.name, file.stem, one, found, draft, removed=bool(gone))
-                    yield replace(seen, near=near)
+                    yield _observed(corpus.name, file.stem, one, found, removed=bool(gone))
 
 
 def _languages(passages: Sequence[Passage]) -> set[Language]:
@@ -109,18 +103,11 @@ def _parts(
             yield part, frozenset().union(*(one.gold for one in part))
 
 
-async def _nearness(
-    search: Search, asked: GoldQuestion, found: SearchResult, draft: Draft
-) -> float | None:
-    if not needs_nearness(found.signals, draft):
-        return None
-    return await search.nearness(asked.question, [one.text for one in draft.sentences])
-
-
 def _observed(
-    corpus: str, file: str, asked: GoldQuestion, found: SearchResult, draft: Draft, *, removed: bool
+    corpus: str, file: str, asked: GoldQuestion, found: SearchResult, *, removed: bool
 ) -> Observation:
     language = detect(asked.question)
+    draft = extract(asked.question, found.hits, language=language)
     kind: Kind = "removed" if removed else "answerable" if asked.answerable else "unanswerable"
     seen = any(hit.passage.doc_id in asked.gold for hit in found.hits)
     lucky = contains(render(draft, "answer"), asked.answers)
@@ -133,5 +120,4 @@ def _observed(
         foreign=draft.foreign,
         evidence=draft.evidence,
         dense=found.signals.dense_top or 0.0,
-        near=None,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 
 from apps.api.ports import RedisState
 from apps.core.cache import Cache
@@ -45,10 +45,6 @@ class SharedSearch:
     def refused(self) -> str | None:
         """Why the newest version is not served; None when it is."""
         return self._search.refused
-
-    async def nearness(self, question: str, sentences: Sequence[str]) -> float | None:
-        """How near the nearest sentence is in meaning; see `Search`."""
-        return await self._search.nearness(question, sentences)
 
     async def search(self, query: SearchQuery) -> SearchResult:
         """Find the best passages; see `Search`."""

@@ -1,8 +1,7 @@
 """Whether the passages answer the question at all, before anything is written.
 
 A logistic regression over what the extractive answerer found. It works with the lexical leg
-alone; with vectors it has coefficients of its own, and one for the best cosine; and where the
-sentences that would be quoted have vectors too, others again.
+alone; with vectors it has coefficients of its own, and one for the best cosine.
 """
 
 from __future__ import annotations
@@ -31,16 +30,11 @@ class Abstention:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Of the logistic regression: one for each sign, and those of the vectors.
-
-    dense: of the best passage's centred cosine.
-    near: of the nearest quoted sentence's plain cosine.
-    """
+    """Of the logistic regression: one for each sign, and one for the best centred cosine."""
 
     bias: float
     signs: Evidence
     dense: float = 0.0
-    near: float = 0.0
 
 
 SIGNS = attrgetter(*(field.name for field in fields(Evidence)))
@@ -58,13 +52,6 @@ HYBRID = Weights(
     dense=4.89,
 )
 HYBRID_THRESHOLD: dict[Language, float] = {"ko": 0.43, "en": 0.32}
-NEAR = Weights(
-    -17.93,
-    Evidence(there=1.05, quoted=0.0, rival=-3.79, best=0.25, missing=-2.58, valueless=-2.21),
-    dense=2.71,
-    near=19.57,
-)
-NEAR_THRESHOLD: dict[Language, float] = {"ko": 0.43, "en": 0.25}
 # A passage in the other language shares no words; only the centred vectors speak. Set by hand on
 # 16 answerable cross-lingual questions against 57 without an answer, so it is coarse.
 FOREIGN = Weights(-6.0, Evidence(), dense=20.0)
@@ -72,47 +59,32 @@ FOREIGN = Weights(-6.0, Evidence(), dense=20.0)
 LOOKUP_TERMS = 2
 
 
-def needs_nearness(signals: SearchSignals, draft: Draft) -> bool:
-    """Whether `decide` would look at the nearness of the draft's sentences."""
-    weighed = draft.sentences and draft.terms > LOOKUP_TERMS and not draft.foreign
-    return bool(weighed) and signals.dense_top is not None
-
-
-def decide(
-    signals: SearchSignals, draft: Draft, *, language: Language, nearness: float | None = None
-) -> Abstention:
+def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abstention:
     """Weigh the evidence; no sentence at all always abstains.
 
     Args:
         signals: of the search that found the hits.
         draft: what `extract` made of them, also when a model is going to write the answer.
         language: of the question.
-        nearness: how near in meaning the nearest sentence of the draft is, if that is known.
     """
-    if signals.dense_top is None:
-        thresholds = LEXICAL_THRESHOLD
-    else:
-        thresholds = HYBRID_THRESHOLD if nearness is None else NEAR_THRESHOLD
-    return Abstention(_probability(signals.dense_top, draft, nearness), thresholds[language])
+    lexical = signals.dense_top is None
+    threshold = (LEXICAL_THRESHOLD if lexical else HYBRID_THRESHOLD)[language]
+    return Abstention(_probability(signals.dense_top, draft), threshold)
 
 
-def _probability(dense_top: float | None, draft: Draft, nearness: float | None) -> float:
+def _probability(dense_top: float | None, draft: Draft) -> float:
     if not draft.sentences:
         return 0.0
     if draft.terms <= LOOKUP_TERMS:
         return min(1.0, draft.support)
     if dense_top is None:
         return logistic(LEXICAL, draft.evidence)
-    if nearness is not None:
-        return logistic(NEAR, draft.evidence, dense_top, nearness)
     found = logistic(HYBRID, draft.evidence, dense_top)
     return max(found, logistic(FOREIGN, draft.evidence, dense_top)) if draft.foreign else found
 
 
-def logistic(
-    weights: Weights, evidence: Evidence, dense_top: float = 0.0, nearness: float = 0.0
-) -> float:
+def logistic(weights: Weights, evidence: Evidence, dense_top: float = 0.0) -> float:
     """The probability that the regression gives, 0..1."""
-    total = weights.bias + weights.dense * dense_top + weights.near * nearness
+    total = weights.bias + weights.dense * dense_top
     total += sum(map(mul, SIGNS(weights.signs), SIGNS(evidence)))
     return 1.0 / (1.0 + math.exp(-total))

@@ -13,7 +13,7 @@ and off, so that they are compared over the same requests; where it does not, no
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from apps.core.domain.flags import Flag
@@ -31,11 +31,6 @@ Applies = Callable[[AnswerState], bool]
 def always(_state: AnswerState) -> bool:
     """The trigger of a node that has none."""
     return True
-
-
-async def unknown(_question: str, _sentences: Sequence[str]) -> float | None:
-    """The nearness of sentences where nothing has a vector."""
-    return None
 
 
 def nothing_killed(_flag_key: str) -> bool:
@@ -56,8 +51,6 @@ class RunContext:
     recall: the last good answer to this question by the same rights, maybe from an older index.
     emit: hands one event to whoever listens to the run.
     deadline: when the request's time ends, in `clock.monotonic()` seconds.
-    nearness: how near in meaning the nearest of some sentences is to a question, a cosine; None
-        where nothing can tell.
     may_emit_text: False for a plain answer, and while a later node may still replace the draft;
         text that was emitted cannot be taken back.
     max_cost_usd: what the models may cost for this request; None does not limit.
@@ -74,7 +67,6 @@ class RunContext:
     deadline: float
     emit: Callable[[FromNode], None]
     recall: Callable[[], Awaitable[AnswerRecord | None]]
-    nearness: Callable[[str, Sequence[str]], Awaitable[float | None]] = unknown
     may_emit_text: bool = False
     max_cost_usd: float | None = None
     exposed: Callable[[str, str], None] = unnoted

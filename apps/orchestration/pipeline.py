@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -52,9 +52,6 @@ class Index(Searcher, Protocol):
     @property
     def version(self) -> str | None:
         """Of the open index; None while none is open."""
-
-    async def nearness(self, question: str, sentences: Sequence[str]) -> float | None:
-        """How near in meaning the nearest of at least one sentence is; None: nothing can tell."""
 
 
 class Memory(Protocol):
@@ -227,7 +224,6 @@ class AnswerPipeline:
             deadline=begun.deadline,
             emit=outbox.emit,
             recall=recall,
-            nearness=self.search.nearness,
             may_emit_text=begun.streaming and not any(node.replaces_draft for node in on),
             max_cost_usd=begun.request.max_cost,
             exposed=exposures.meet,

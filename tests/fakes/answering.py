@@ -78,12 +78,6 @@ class FakeIndex:
         self.asked: list[SearchQuery] = []
         self.failure: Exception | None = None
         self.spent = Usage()
-        self.near: float | None = None
-        self.compared: list[tuple[str, Sequence[str]]] = []
-
-    async def nearness(self, question: str, sentences: Sequence[str]) -> float | None:
-        self.compared.append((question, sentences))
-        return self.near
 
     async def search(self, query: SearchQuery) -> SearchResult:
         self.asked.append(query)

@@ -50,10 +50,6 @@ class FakeSearcher:
         """None has a vector."""
         return 0
 
-    async def nearness(self, question: str, sentences: Sequence[str]) -> float | None:
-        """Nothing has a vector."""
-        return None
-
     async def search(self, query: SearchQuery) -> SearchResult:
         """Rank all, or fail as told."""
         self.asked.append(query)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apps.core.domain.models import Language, SearchSignals
 from apps.core.llm.evidence import Evidence
 from apps.core.llm.extractive import Draft, DraftSentence, Support
-from apps.orchestration.abstention import Abstention, needs_nearness
+from apps.orchestration.abstention import Abstention
 from apps.orchestration.abstention import decide as decide_in
 
 SENTENCE = DraftSentence("요금은 1,000원이다.", (Support(0, 0, 12),))
@@ -64,20 +64,6 @@ def test_one_word_is_looked_up() -> None:
     """A term that stands there is answered however short the question; one that does not is not."""
     assert not decide(LEXICAL, draft(POOR, support=1.0, terms=1)).abstain
     assert decide(LEXICAL, draft(POOR, support=0.0, terms=1)).abstain
-
-
-def test_a_nearer_sentence_raises_the_confidence() -> None:
-    """Whoever embeds sentences is asked about drafts that are weighed, and about no others."""
-    signals = SearchSignals(dense_top=0.4)
-    far, near = (
-        decide_in(signals, draft(GOOD), language="ko", nearness=one).confidence
-        for one in (0.8, 0.9)
-    )
-    assert far < near
-    assert needs_nearness(signals, draft(GOOD))
-    assert not needs_nearness(LEXICAL, draft(GOOD))
-    assert not needs_nearness(signals, draft(GOOD, terms=1))
-    assert not needs_nearness(signals, draft(GOOD, foreign=True))
 
 
 def test_another_language_rests_on_the_vectors() -> None:

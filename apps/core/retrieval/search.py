@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -15,12 +17,15 @@ from apps.core.artifacts import versions
 from apps.core.domain.models import Hit, Passage, SearchMode, SearchQuery, SearchResult, Usage
 from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import DtRagError, IndexNotReady, NotFound
+from apps.core.retrieval import centres
+from apps.core.retrieval.centres import Centres
 from apps.core.retrieval.index import OpenIndex, Ranking, same_space
 from apps.core.retrieval.options import SearchOptions
-from apps.core.retrieval.question_vectors import QuestionVectors
-from apps.core.retrieval.recent import Recent
-from apps.core.text import pii
+from apps.core.text import language, pii
 from apps.core.turns import EachTurn
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 log = structlog.get_logger(__name__)
 # Up to here a scan takes less than a thread costs in waiting for its turn (0.8 ms at 10,000).
@@ -28,6 +33,30 @@ INLINE_ROWS = 20_000
 # A reranker sees this many times what was asked for.
 RERANK_FACTOR = 4
 RERANK = "rerank"  # what `degraded` calls the step that failed
+
+
+class Recent(Generic[K, V]):
+    """The entries used last, up to a number; safe to share between threads."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value of `key`, which now counts as used."""
+        with self._lock:
+            value = self._kept.get(key)
+            if value is not None:
+                self._kept.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep `value` and forget what was not used for longest."""
+        with self._lock:
+            self._kept[key] = value
+            while len(self._kept) > self._entries:
+                self._kept.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +87,8 @@ class Search:
         self._seen: str | None = None  # what `latest` named when it was last looked at
         self._refused: str | None = None
         self._opening = threading.Lock()
-        self._vectors = QuestionVectors(embedder, options.cache_entries) if embedder else None
+        self._centres: Centres | None = None
+        self._vectors: Recent[str, FloatArray] = Recent(options.cache_entries)
         self._results: Recent[tuple[str, SearchQuery], SearchResult] = Recent(options.cache_entries)
         self._named: Recent[str, OpenIndex] = Recent(2)
         self._newest = EachTurn(partial(versions.latest, root))
@@ -128,8 +158,7 @@ class Search:
     def forget(self) -> None:
         """Compute everything anew from now on."""
         self._results = Recent(self._options.cache_entries)
-        if self._vectors:
-            self._vectors.forget()
+        self._vectors = Recent(self._options.cache_entries)
 
     async def search(self, query: SearchQuery) -> SearchResult:
         """Return the best passages.
@@ -173,21 +202,32 @@ class Search:
         wanted = query.mode
         if wanted == "lexical" or (wanted is None and not self._options.hybrid):
             return Plan("lexical", None)
-        if self._embedder is None or self._vectors is None:
+        if self._embedder is None:
             # Nobody asked for vectors where none are configured, so nothing is missing.
             return Plan("lexical", None, () if wanted is None else ("dense",))
         if not same_space(index, self._embedder.id):
             return Plan("lexical", None, ("dense",) if index.manifest.passages else ())
         try:
-            question = (await self._vectors.of(query.text)).centred
+            question = await self._vector(query.text)
         except DtRagError as error:
             log.warning("search.degraded", leg="dense", reason=error.code)
             return Plan("lexical", None, ("dense",))
         return Plan("dense" if wanted == "dense" else "hybrid", question)
 
-    async def nearness(self, question: str, sentences: Sequence[str]) -> float | None:
-        """How near in meaning the nearest sentence is; see `QuestionVectors.nearness`."""
-        return await self._vectors.nearness(question, sentences) if self._vectors else None
+    async def _vector(self, text: str) -> FloatArray:
+        known = self._vectors.get(text)
+        if known is None:
+            known = await asyncio.to_thread(self._embed, text)
+            self._vectors.put(text, known)
+        return known
+
+    def _embed(self, text: str) -> FloatArray:
+        if self._embedder is None:
+            raise IndexNotReady("There is no embedder.")
+        if self._centres is None:
+            self._centres = centres.load(self._embedder)
+        vector = self._embedder.queries([text])[0]
+        return self._centres.question(vector, language.detect(text))
 
     async def _run(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> SearchResult:
         wished = self._reranks(query)

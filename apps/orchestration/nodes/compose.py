@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from apps.core.llm.extractive import Draft, extract, render
-from apps.orchestration.abstention import Abstention, decide, needs_nearness
+from apps.orchestration.abstention import Abstention, decide
 from apps.orchestration.node import Node, RunContext
 from apps.orchestration.prompts import message
 from apps.orchestration.recollection import recollect
@@ -29,11 +29,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     extracted = await asyncio.to_thread(
         extract, state["question_masked"], hits, language=state["language"], mode=state["mode"]
     )
-    near = None
-    if needs_nearness(state["signals"], extracted):
-        quotes = [one.text for one in extracted.sentences]
-        near = await ctx.nearness(state["question_masked"], quotes)
-    verdict = decide(state["signals"], extracted, language=state["language"], nearness=near)
+    verdict = decide(state["signals"], extracted, language=state["language"])
     if not ctx.models or verdict.confidence < HOPELESS_SHARE * verdict.threshold:
         return _quoted(state, extracted, verdict)
     writing = Writing(state, ctx)

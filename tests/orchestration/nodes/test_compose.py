@@ -27,27 +27,6 @@ async def test_weak_evidence_abstains_when_quoting() -> None:
     assert record.confidence == 0.0
 
 
-async def test_quotes_far_from_the_question_are_held_back() -> None:
-    """With vectors, what is going to be quoted is compared with what was asked."""
-    index = FakeIndex((SEOUL, BUSAN))
-    index.signals = SearchSignals(lexical_top=9.0, lexical_gap=3.0, coverage=0.8, dense_top=0.3)
-    verdicts, asked = [], "서울에 사는 시민의 인구는 모두 몇 명인가?"
-    for near in (0.95, 0.4):
-        index.near = near
-        verdicts.append((await Stage(index=index).answer(asked)).abstained)
-    assert verdicts == [False, True]
-    question, quotes = index.compared[0]
-    assert question == asked
-    assert any("940만" in quote for quote in quotes)
-
-
-async def test_without_vectors_nothing_is_compared() -> None:
-    """The words alone speak, and no sentence is embedded."""
-    index = FakeIndex()
-    await Stage(index=index).answer(QUESTION)
-    assert index.compared == []
-
-
 async def test_a_list_of_hits_needs_no_writer() -> None:
     """Mode `search` pays no model and quotes nothing."""
     model = scripted("x")
