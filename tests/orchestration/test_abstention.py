@@ -66,6 +66,12 @@ def test_one_word_is_looked_up() -> None:
     assert decide(LEXICAL, draft(POOR, support=0.0, terms=1)).abstain
 
 
+def test_a_word_that_stands_there_is_no_number() -> None:
+    """ "How tall is the hall?" is not answered by any sentence about the hall."""
+    lacking = dataclasses.replace(POOR, valueless=1.0)
+    assert decide(LEXICAL, draft(lacking, support=1.0, terms=1)).abstain
+
+
 def test_another_language_rests_on_the_vectors() -> None:
     """No words are shared: the centred cosine speaks, and without one nothing does."""
     foreign = draft(Evidence(rival=0.9, best=5.0), support=0.0, foreign=True)

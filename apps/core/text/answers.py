@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from apps.core.text.measures import DURATION, MONEY
+from apps.core.text.measures import DURATION, LENGTH, MONEY, WEIGHT
+from apps.core.text.names import TITLES
 from apps.core.text.numbers import Quantity, quantities
 from apps.core.text.questions import AnswerType, Question
 
@@ -52,6 +53,12 @@ PERIOD = re.compile(
     r"|\bat once\b|\bimmediately\b|\bovernight\b",
     re.IGNORECASE,
 )
+# "three buildings" says nothing of a height.
+EXTENT = re.compile(
+    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|half an?|several|a few)\s"
+    r"(?:(?:centi|kilo|milli)?met(?:re|er)s?|feet|foot|inch(?:es)?|miles?|(?:kilo)?grams?|tons?|tonnes?)\b",
+    re.IGNORECASE,
+)
 WEEKDAY = re.compile(
     r"[월화수목금토일]요일|(?:mon|tues|wednes|thurs|fri|satur|sun)days?", re.IGNORECASE
 )
@@ -65,10 +72,6 @@ NUMBER_WORDS = re.compile(
 SURNAMES = (
     "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변"
     "염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용"
-)
-TITLES = (
-    "대통령|총리|의원|교수|감독|작가|선수|장관|박사|사장|회장|대표|왕|황제|교황|신부|목사|장군|시인|화가|기자"
-    "|변호사|판사|검사|위원장|총재|시장|지사|주교|추기경|배우|가수|코치"
 )
 KOREAN_PERSON = re.compile(
     rf"(?<![가-힣])(?:[{SURNAMES}][가-힣]{{2}}|[가-힣]{{2,6}}\s[가-힣]{{2,6}}(?=\s?(?:{TITLES})))"
@@ -168,4 +171,6 @@ def _words(units: tuple[str, ...]) -> re.Pattern[str]:
     """What answers without a digit."""
     if units == MONEY:
         return FREE
+    if units in (LENGTH, WEIGHT):
+        return EXTENT
     return PERIOD if units[: len(DURATION)] == DURATION else NUMBER_WORDS

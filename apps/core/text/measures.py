@@ -63,6 +63,8 @@ ENGLISH_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
         r"|how much (?:is|are|was|were) (?:an?|the|it|they|your)\b",
         MONEY,
     ),
+    (r"how (?:tall|high|deep|wide)\b", LENGTH),
+    (r"how heavy\b", WEIGHT),
     (r"how long", (*DURATION, *LENGTH)),
     (r"how often", (*DURATION, "count")),
     (r"how (?:many|much) (?:years?)", ("year",)),

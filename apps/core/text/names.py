@@ -9,6 +9,10 @@ from apps.core.text.tokens import stem
 
 # `\w` would take a Korean particle along: "useState를".
 LATIN = re.compile(r"[A-Za-zÀ-ɏ][A-Za-z0-9_À-ɏ.+#'’-]*[A-Za-z0-9_À-ɏ+#]|[A-Za-z]")
+TITLES = (
+    "대통령|총리|의원|교수|감독|작가|선수|장관|박사|사장|회장|대표|왕|황제|교황|신부|목사|장군|시인|화가|기자"
+    "|변호사|판사|검사|위원장|총재|시장|지사|주교|추기경|배우|가수|코치"
+)
 HANGUL = re.compile(r"[가-힣]")
 QUOTATION = re.compile(
     r"[“\"「『《〈]([^“”\"「」『』《》〈〉]{2,})[”\"」』》〉]|‘([^‘’]{2,})’(?![a-z])"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from apps.core.text.measures import DURATION, ENDING, LASTING, english_units, form, korean_units
+from apps.core.text.names import TITLES
 
 AnswerType = Literal[
     "time",
@@ -49,6 +50,11 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
         "time",
     ),
     (r"누구|누가|누굴|어떤\s*사람|어느\s*사람|뉘", "person"),
+    (
+        rf"(?:{TITLES}|의장|원장|관장|과장|팀장|국장|교장|총장|소장|구청장|군수)(?:님)?(?:의)?\s?"
+        rf"(?:이름|성함|성명){ENDING}",
+        "person",
+    ),
     (r"어디|어느\s*(?:나라|도시|지역|곳|학교|대학|역)|무슨\s*(?:나라|도시)", "place"),
     (
         rf"(?:사람|인물|감독|작가|선수|대통령|총리|저자|작곡가|가수|배우|장군|왕|황제|교수|학자|장관){ENDING}",

@@ -11,7 +11,8 @@ from apps.core.text.tokens import stem
 
 # "누구" after the office, and "the director of"; a word for anybody is no office.
 KOREAN = re.compile(
-    r"(?P<role>[가-힣]{2,6}?)(?:의\s(?:이름|성함))?(?:은|는|이|가)?\s(?:누구|뭐|무엇)\S*\s*$"
+    r"(?P<role>[가-힣]{2,6}?)(?:님)?(?:의?\s(?:이름|성함|성명))?(?:은|는|이|가)?"
+    r"\s(?:누구|뭐|무엇|뭔)\S*\s*$"
 )
 ENGLISH = re.compile(
     r"\bwho(?:'s| is| was| are| were) (?:the |an? )?(?:\w+ )?(?P<role>[a-z]+) (?:of|for|at|in)\b"

@@ -21,6 +21,8 @@ def found(question: str, sentence: str) -> list[str]:
         ("수수료는 얼마인가?", "수수료는 3,000원이다.", ["3,000원"]),
         ("Who designed it?", "It was designed by Anna Berg in 1990.", ["Anna Berg"]),
         ("1989년 3월에는 언제 열었나?", "1989년 3월에 열었다.", []),
+        ("How tall is the hall?", "It has three buildings.", []),
+        ("How tall is the hall?", "It rises three metres, or 3 m.", ["3 m", "three metres"]),
     ],
 )
 def test_fitting_spans(question: str, sentence: str, spans: list[str]) -> None:

@@ -14,6 +14,7 @@ from apps.core.text.questions import analyse
         ("여권 발급에 얼마나 걸리나요?", DURATION),
         ("허가에 며칠 걸려요?", DURATION),
         ("How long does it take?", (*DURATION, *LENGTH)),
+        ("How tall is the Main Building?", LENGTH),
         ("수수료는 얼마예요?", MONEY),
         ("등록하려면 얼마를 내나요?", MONEY),
         ("인구는 얼마인가요?", ("person",)),

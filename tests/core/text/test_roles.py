@@ -12,7 +12,9 @@ from apps.core.text.roles import role, unfilled, vacant
     ("question", "office"),
     [
         ("한빛시 시장은 누구예요?", "시장"),
-        ("의회 의장의 이름은 무엇인가요?", None),
+        ("의회 의장의 이름은 무엇인가요?", "의장"),
+        ("한빛시 시장 이름이 뭐예요?", "시장"),
+        ("축제 이름이 뭐예요?", None),
         ("다리를 설계한 사람은 누구인가?", None),
         ("Who is the director of the library?", "director"),
         ("Who wrote the book?", None),
