@@ -250,10 +250,12 @@ def after_commit(s: Session, act: Callable[[], None]) -> None:
 def _refuse_absent(url: URL) -> None:
     """SQLite would go on in a file that was moved away, or begin an empty one in its place.
 
+    Its driver's thread outlives a connection that failed, so what is no file is not even tried.
+
     Raises:
         StorageDown: there is no file.
     """
-    if url.get_backend_name() == "sqlite" and not os.path.exists(url.database or ""):  # noqa: PTH110 - a Path costs more
+    if url.get_backend_name() == "sqlite" and not os.path.isfile(url.database or ""):  # noqa: PTH113 - a Path costs more
         raise StorageDown("The database file is not there.")
 
 
