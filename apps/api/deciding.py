@@ -22,7 +22,6 @@ from apps.core.flags.context import (
     parse_overrides,
 )
 from apps.core.flags.evaluation import Evaluation
-from apps.core.flags.searching import choice
 from apps.core.telemetry import metrics
 
 EFFECTIVE = b"x-dtrag-flags-effective"
@@ -132,7 +131,9 @@ async def found(
     Raises:
         DtRagError: as the search does.
     """
-    wanted, armed = choice(query, evaluation), bool(evaluation.armed)
+    # The plain dictionary: asking a `Mapping` of ours seven times costs several microseconds.
+    decisions, armed = evaluation.decisions, bool(evaluation.armed)
+    wanted = searching.choice(query, decisions)
     started_s = services.clock.monotonic() if armed else 0.0
     try:
         result = await services.searcher.search(wanted)
@@ -141,7 +142,7 @@ async def found(
         if ours and armed:
             _count(services, exchange, query, evaluation, started_s=started_s, result=None)
         raise
-    if lacking := searching.refused(query, evaluation):
+    if lacking := searching.refused(query, decisions):
         result = replace(result, degraded=(*result.degraded, *lacking))
     if armed and not result.cached:
         _count(services, exchange, query, evaluation, started_s=started_s, result=result)

@@ -14,8 +14,9 @@ from apps.cli.database import open_storage
 from apps.cli.flag_words import named, wish_of
 from apps.cli.output import console, errors, machine, told_plainly
 from apps.core import least_settings
+from apps.core.domain.flags import EVERY_FLAG
 from apps.core.errors import NotFound, StorageDown, SystemFailure
-from apps.core.flags.catalogue import CATALOGUE, EVERY_FLAG
+from apps.core.flags.catalogue import CATALOGUE
 from apps.core.least_settings import Least
 
 if TYPE_CHECKING:

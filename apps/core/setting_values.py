@@ -35,7 +35,7 @@ def faults(value: str) -> Mapping[str, Fault]:
         ValueError: not of this form, or an amount outside of 0..1 (error) or 0..60 s (slow).
     """
     found = {}
-    for entry in filter(None, (part.strip() for part in value.split(","))):
+    for entry in names(value):
         node, _, what = entry.partition("=")
         kind, _, amount = what.partition(":")
         known = {name: name for name in get_args(Affliction)}.get(kind)

@@ -80,7 +80,7 @@ def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abste
 
 
 def _is_lookup(draft: Draft) -> bool:
-    few = bool(draft.sentences) and draft.terms <= LOOKUP_TERMS
+    few = draft.terms <= LOOKUP_TERMS
     return few and not draft.foreign and not draft.evidence.valueless
 
 

@@ -12,7 +12,7 @@ from apps.core.domain.ports import Clock
 from apps.core.errors import DtRagError, PromptTooLong, ProviderBusy, ProviderFailure
 from apps.core.llm.models import CALL_LIMIT_S, Message, NamedModel, Piece, pieces
 from apps.core.llm.prices import cost_usd
-from apps.core.resilience import Breaker, BreakerState, Permit, allowance_s
+from apps.core.resilience import Breaker, Permit, allowance_s
 from apps.core.telemetry import metrics, traces
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ChainedModel:
         self.name = model.name
         self._model = model
         self._clock = clock
-        self._breaker = Breaker(model.name, clock, listener=_show)
+        self._breaker = Breaker(model.name, clock, listener=metrics.show_breaker)
         self._opening: asyncio.Future[BaseChatModel | ProviderFailure] | None = None
 
     def may_cost_usd(self, messages: Sequence[Message], *, max_tokens: int) -> float:
@@ -219,7 +219,3 @@ def _opened(model: NamedModel) -> BaseChatModel | ProviderFailure:
 
 def _late(name: str) -> ProviderBusy:
     return ProviderBusy(f"{name} did not answer in time.", retry_after_s=LATE_PAUSE_S)
-
-
-def _show(name: str, state: BreakerState) -> None:
-    metrics.breaker_open.of(name).set(0 if state == "closed" else 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import httpx
 import pytest
 
 from apps.api.main import create_app
 from apps.api.rollout_desk import SqlExperiments, SqlRollouts
-from apps.api.schemas.experiments import ExperimentResult, ExperimentsReply
+from apps.api.schemas.experiments import ExperimentResult, ExperimentsReply, MetricName
 from apps.api.schemas.rollouts import RolloutDetails, RolloutDraft, RolloutsReply, StoppedReply
+from apps.core.flags.experiments import KINDS
 from apps.core.settings import Settings
 from apps.core.storage import answers, flag_acks, flags
 from apps.core.storage.answers import StoredAnswer
@@ -173,3 +175,8 @@ async def test_the_way_of_an_experiment(people: httpx.AsyncClient) -> None:
     assert [each.id for each in listed.experiments] == [result.id]
     wrong = await people.post(root, json={"flag_key": KEY, "arms": {"on": 1, "none": 1}})
     assert wrong.status_code == 422
+
+
+def test_the_schema_names_every_metric_that_is_measured() -> None:
+    """An operator may choose what an experiment compares, and nothing that nobody measures."""
+    assert set(get_args(MetricName)) == set(KINDS)

@@ -21,6 +21,9 @@ class Flag:
         return f"FEATURE_{self.key.upper()}"
 
 
+EVERY_FLAG = "*"
+"""Stands for all flags where a flag's key is expected: in kills, the audit and its metric."""
+
 FlagValue = bool | int | float | str | Mapping[str, Any]
 """What a variant stands for; every value of one flag is of one kind."""
 

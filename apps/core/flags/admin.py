@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from apps.core.domain.flags import EVERY_FLAG
 from apps.core.errors import BusinessFailure, NotFound, StorageDown, VersionConflict
 from apps.core.flags import transfer, vetoes
-from apps.core.flags.catalogue import EVERY_FLAG
 from apps.core.flags.definition import FlagDefinition, FlagSet, parse_flag
 from apps.core.flags.edits import Edit, may_be_on
 from apps.core.flags.prerequisites import prerequisites_first

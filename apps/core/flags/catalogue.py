@@ -28,7 +28,6 @@ RETRIEVAL: tuple[Flag, ...] = (
 )
 CATALOGUE = AGENTS + RETRIEVAL
 PREFIX = "FEATURE_"
-EVERY_FLAG = "*"
 OWN_NAMES: Mapping[str, str] = MappingProxyType(
     {"hybrid_search": "USE_HYBRID_SEARCH", "reranker": "USE_RERANKER"}
 )

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from apps.core.flags.catalogue import EVERY_FLAG, Environment, HostWord
+from apps.core.domain.flags import EVERY_FLAG
+from apps.core.flags.catalogue import Environment, HostWord
 from apps.core.flags.node_watch import NodeSign
 from apps.core.settings import TriState
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apps.core.domain.flags import Flag, FlagDecision
+from apps.core.domain.flags import EVERY_FLAG, Flag, FlagDecision
 from apps.core.errors import NotFound
-from apps.core.flags.catalogue import EVERY_FLAG, Environment, HostWord
+from apps.core.flags.catalogue import Environment, HostWord
 from apps.core.flags.context import FlagContext
 from apps.core.flags.definition import SALT, FlagDefinition
 from apps.core.flags.evaluation import Evaluation, Explanation, Opinion

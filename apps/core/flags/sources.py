@@ -21,8 +21,8 @@ from typing import Literal
 import structlog
 
 from apps.core import env_file
+from apps.core.domain.flags import EVERY_FLAG
 from apps.core.flags.catalogue import (
-    EVERY_FLAG,
     PREFIX,
     Environment,
     HostWord,

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from apps.core.domain.flags import Flag
-from apps.core.flags.catalogue import EVERY_FLAG
+from apps.core.domain.flags import EVERY_FLAG, Flag
 from apps.core.flags.context import FlagContext
 from apps.core.flags.shape import items
 from apps.core.flags.signs import LocalKill, kills_of

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from apps.core.addresses import Target, listing, literal, may_connect, target
 from apps.core.errors import BadReply, DeadlineExceeded, ProviderBusy, Unprocessable
-from apps.core.outbound.reading import Body
+from apps.core.outbound.reading import Body, retry_after_s
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -234,8 +234,8 @@ def _request(at: Target, address: str) -> httpx.Request:
 
 def _refuse_status(response: httpx.Response) -> None:
     if (status := response.status_code) in BUSY:
-        text = response.headers.get("retry-after", "")
-        wait_s = min(float(text), MAX_RETRY_AFTER_S) if text.isascii() and text.isdigit() else None
+        said = response.headers.get("retry-after", "")
+        wait_s = retry_after_s(said, most_s=MAX_RETRY_AFTER_S)
         raise ProviderBusy(f"The server of the URL answered {status}.", retry_after_s=wait_s)
     if status != 200:
         for_good = 400 <= status < 500 and status not in PASSING

@@ -10,6 +10,11 @@ GZIP = frozenset({"gzip", "x-gzip"})
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
+def retry_after_s(said: str, *, most_s: float) -> float | None:
+    """Seconds of a header `Retry-After`, at most so many; None for a date and all else."""
+    return min(float(said), most_s) if said.isascii() and said.isdigit() else None
+
+
 class Body:
     """Collects a body and unpacks it, never holding more than the limit.
 

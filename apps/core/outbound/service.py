@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from apps.core.errors import BadReply, ProviderBusy, ProviderFailure, TooLarge
-from apps.core.outbound.reading import Body
+from apps.core.outbound.reading import Body, retry_after_s
 
 if TYPE_CHECKING:
     import httpx
@@ -97,9 +97,10 @@ class Service:
         status = response.status_code
         if status == TOO_MANY:
             said = response.headers.get("retry-after", "")
-            wait_s = float(said) if said.isascii() and said.isdigit() else MAX_RETRY_AFTER_S
+            wait_s = retry_after_s(said, most_s=MAX_RETRY_AFTER_S)
             raise ProviderBusy(
-                f"{self._name} limits our calls.", retry_after_s=min(wait_s, MAX_RETRY_AFTER_S)
+                f"{self._name} limits our calls.",
+                retry_after_s=MAX_RETRY_AFTER_S if wait_s is None else wait_s,
             )
         if status >= SERVER_FAILURE:
             raise ProviderBusy(f"{self._name} answered {status}.")

@@ -10,7 +10,7 @@ import numpy as np
 from apps.core.domain.models import Hit, Passage
 from apps.core.domain.ports import Clock, Reranked, Reranker
 from apps.core.errors import BadReply, DtRagError, ProviderBusy
-from apps.core.resilience import Breaker, BreakerState, Permit
+from apps.core.resilience import Breaker, Permit
 from apps.core.telemetry import metrics, traces
 
 NAME = "reranker"
@@ -28,7 +28,7 @@ class BoundedReranker:
         self._inner = inner
         self._limit_s = limit_s
         self._clock = clock
-        self._breaker = Breaker(NAME, clock, listener=_show)
+        self._breaker = Breaker(NAME, clock, listener=metrics.show_breaker)
 
     @property
     def id(self) -> str:
@@ -88,7 +88,3 @@ async def probe(reranker: Reranker) -> None:
     question, texts = PROBE
     passages = (Passage(text, "", "", text, 0, len(text), "en") for text in texts)
     await reranker.rerank(question, [Hit(passage, 1.0) for passage in passages])
-
-
-def _show(name: str, state: BreakerState) -> None:
-    metrics.breaker_open.of(name).set(0 if state == "closed" else 1)

@@ -16,11 +16,10 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import RowMapping, select, update
 
+from apps.core.domain.flags import EVERY_FLAG
 from apps.core.storage.connections import Session, after_commit, canonical_json
 from apps.core.storage.flag_tables import flag_audit, flag_snapshot
 from apps.core.telemetry import metrics
-
-EVERY_FLAG = "*"
 
 Source = Literal["rest", "cli", "envfile", "killfile", "controller", "import"]
 Facts = Mapping[str, Any]

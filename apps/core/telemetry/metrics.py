@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from apps.core.resilience import BreakerState
 from apps.core.telemetry import current, process
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
@@ -223,6 +224,11 @@ def registry() -> CollectorRegistry:
     for own in (process.OutOfMemory(), index_version):
         shared.register(own)
     return shared
+
+
+def show_breaker(name: str, state: BreakerState) -> None:
+    """Tell how a breaker stands, as its listener."""
+    breaker_open.of(name).set(0 if state == "closed" else 1)
 
 
 for _own in (process.OutOfMemory(), index_version):
