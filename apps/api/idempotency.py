@@ -66,15 +66,20 @@ async def claim(request: Request, route: str, *, raw: bytes, needed: bool = True
     services = services_of(request)
     once = (await services.stores.get()).once
     caller = caller_of(request).key_id or LOCAL_CALLER
-    ticket = Ticket(caller, route, key, services.clock.now())
+    # Callers make keys of whatever they have, an address for instance; it need not be known here.
+    ticket = Ticket(caller, route, _digest(key.encode()), services.clock.now())
     try:
-        earlier = await once.begin(ticket, body_sha256=hashlib.sha256(raw).hexdigest())
+        earlier = await once.begin(ticket, body_sha256=_digest(raw))
     except StorageDown as error:
         if needed:
             raise
         log.warning("idempotency.not_claimed", error=error.detail)
         return None
     return Claim(once, ticket, earlier)
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()
 
 
 async def once_only(

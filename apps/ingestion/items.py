@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal, get_args
 
 from apps.core.domain.models import JobState, Language
+from apps.core.text import pii
 
 Format = Literal["pdf", "docx", "html", "md", "txt", "csv", "jsonl", "hwp", "hwpx"]
 ItemState = Literal["queued", "stored", "duplicate", "unchanged", "failed"]
@@ -124,6 +125,23 @@ def meta_from(values: Mapping[str, object]) -> ItemMeta:
         version=_text(values.get("version"), SHORT_CHARS),
         license=_text(values.get("license"), SHORT_CHARS),
     )
+
+
+def masked(meta: ItemMeta) -> ItemMeta:
+    """`meta` without personal data, save in `id`, which is how its owner finds it again."""
+    return replace(
+        meta,
+        title=_covered(meta.title),
+        source_url=_covered(meta.source_url),
+        tags=tuple(map(pii.mask, meta.tags)),
+        category=tuple(map(pii.mask, meta.category)),
+        version=_covered(meta.version, SHORT_CHARS),
+        license=_covered(meta.license, SHORT_CHARS),
+    )
+
+
+def _covered(text: str | None, limit: int | None = None) -> str | None:
+    return pii.mask(text)[:limit] if text else None
 
 
 def iso_date(value: object) -> str | None:

@@ -16,7 +16,7 @@ from apps.core.storage import documents
 from apps.core.storage.connections import Session
 from apps.core.text import language, pii
 from apps.ingestion.chunking import chunk
-from apps.ingestion.items import Format, ItemMeta, Parsed
+from apps.ingestion.items import Format, ItemMeta, Parsed, masked
 
 MAX_ID_CHARS = 128
 MAX_SLUG_CHARS = 100
@@ -68,7 +68,7 @@ def prepare(parsed: Parsed, origin: Origin, size: ChunkSize) -> Prepared:
         Unprocessable: the id that was given cannot be one.
     """
     text = pii.mask(parsed.text)
-    meta = _merged(parsed.meta, origin)
+    meta = masked(_merged(parsed.meta, origin))
     checksum = hashlib.sha256(text.encode()).hexdigest()
     document = Document(
         id=_identity(meta.id, origin, checksum),
@@ -81,7 +81,7 @@ def prepare(parsed: Parsed, origin: Origin, size: ChunkSize) -> Prepared:
         date=meta.date,
         version=meta.version,
         license=meta.license,
-        tags=tuple(map(pii.mask, meta.tags)),
+        tags=meta.tags,
         category=meta.category,
     )
     return Prepared(document, _passages(document, size))

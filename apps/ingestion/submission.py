@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Literal, cast
 
@@ -12,7 +12,7 @@ from apps.core.errors import MissingParameter, TooLarge
 from apps.core.storage.job_items import Item
 from apps.core.storage.jobs import Job
 from apps.core.text import pii
-from apps.ingestion.items import ITEM_STATES, ItemState, ItemView, JobView, NewItem, clean
+from apps.ingestion.items import ITEM_STATES, ItemState, ItemView, JobView, NewItem, clean, masked
 from apps.ingestion.pipeline import checked_id
 
 
@@ -49,8 +49,7 @@ def told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _meta(item: NewItem) -> dict[str, object]:
-    title = pii.mask(item.meta.title) if item.meta.title else None
-    said = asdict(replace(item.meta, title=title))
+    said = asdict(masked(item.meta))
     return {**{name: value for name, value in said.items() if value}, "format": item.format}
 
 

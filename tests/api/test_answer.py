@@ -211,6 +211,14 @@ async def test_an_outage_in_the_middle_takes_no_answer_away(
     assert error is None or reply.json()["code"] == "rate_limit_exceeded"
 
 
+async def test_a_key_is_kept_as_its_digest_only(client: httpx.AsyncClient, world: World) -> None:
+    """An Idempotency-Key that names a person does not reach the database."""
+    headers = {"Idempotency-Key": "order-of-test@example.com"}
+    assert (await client.post("/answer", json=QUESTION, headers=headers)).status_code == 200
+    ((_, _, kept),) = world.stores.once.rows
+    assert "test@" not in kept
+
+
 async def test_an_unusable_idempotency_key(client: httpx.AsyncClient) -> None:
     """Empty, over 255 characters, or not visible."""
     for key in ("", "x" * 256, "a b", "\x7f"):

@@ -18,6 +18,13 @@ DOCUMENT = (
     "hong.gildong@mail-test.example입니다. 주민번호는 870315-1928374이다. "
     "환불 계좌는 352-0917-482915로 등록되어 있다. 오로라 보일러의 점검 주기는 6개월이다."
 )
+FIELDS = {
+    "tags": [PLANTED[0]],
+    "category": [PLANTED[3]],
+    "version": PLANTED[1],
+    "license": PLANTED[2],
+    "source_url": f"https://example.org/?by={PLANTED[3]}",
+}
 QUESTION = f"{', '.join(PLANTED)}로 등록된 오로라 보일러의 점검 주기는?"
 SPANS = {"http.request", "search", "node.compose", "model.call", "ingest.document"}
 # An upload waits unmasked in the queue until it is read; SQLite's journal keeps the page until the
@@ -45,8 +52,10 @@ def traces(service: Service, fake: FakeGemini) -> dict[str, bytes]:
 def used(service: Service) -> bytes:
     """Upload, ask plainly and as a stream, give feedback; returns all that came back."""
     with service.client() as client:
-        body = {"documents": [{"id": "aurora", "title": "오로라", "text": DOCUMENT}]}
-        uploaded = client.post("/api/v1/documents?wait=true", json=body)
+        document = {"id": "aurora", "title": "오로라", "text": DOCUMENT, **FIELDS}
+        mine = {"Idempotency-Key": PLANTED[3]}
+        body = {"documents": [document]}
+        uploaded = client.post("/api/v1/documents?wait=true", json=body, headers=mine)
         assert uploaded.status_code == 201, uploaded.text
         asked = {"question": QUESTION, "user_id": PLANTED[3], "session_id": PLANTED[0]}
         plain = client.post("/answer", json=asked, headers={"tracestate": f"a={PLANTED[0]}"})

@@ -30,6 +30,20 @@ def test_text_is_masked_before_anything_is_made_of_it() -> None:
     assert all(each.text == text[each.start : each.end] for each in made.passages)
 
 
+def test_what_is_said_of_a_document_is_masked_too() -> None:
+    """Address, category, version and licence hold no personal data; their columns' widths hold."""
+    made = prepared(
+        source_url="https://example.org/?by=test@example.com",
+        category=("사람", "010-1234-5678"),
+        version="901201-1234567",
+        license="9" * 40 + " M12345678 by a@b.kr",
+    ).document
+    assert made.source_url == "https://example.org/?by=t***@e******.com"
+    assert made.category == ("사람", "01**-****-****")
+    assert made.version == "90****-*******"
+    assert made.license == ("9" * 40 + " [passport] by a***@b*.kr")[:64]
+
+
 def test_the_caller_outranks_the_file_and_the_file_the_name() -> None:
     """Title, date and language come from the caller, else from the file, else are found."""
     found = Parsed("Plain words.", ItemMeta(title="파일", date="2024-01-01"))

@@ -151,9 +151,11 @@ async def test_files_of_the_same_name_stay_apart(make: Make) -> None:
 
 
 async def test_personal_data_is_stored_nowhere(make: Make, storage: Storage) -> None:
-    """Name, title and text are masked before they reach the database; uploads are emptied."""
+    """Name, fields and text are masked before they reach the database; uploads are emptied."""
     phone = "010-9876-5432"
-    view = await done(make(), text(f"{phone}.txt", f"연락처 {phone}입니다.", title=f"{phone}에게"))
+    said = dict.fromkeys(("title", "source_url", "version", "license"), phone)
+    listed = {"tags": (phone,), "category": (phone,)}
+    view = await done(make(), text(f"{phone}.txt", f"연락처 {phone}입니다.", **said, **listed))
     async with storage.reading() as s:
         everything = [
             (await s.exec_driver_sql(f"SELECT * FROM {name}")).all()
