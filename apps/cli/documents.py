@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +13,11 @@ import typer
 
 from apps.cli.database import open_storage
 from apps.cli.output import Told, console, errors, machine, progress, table, told_plainly
-from apps.core.errors import UserFailure
+from apps.core.errors import TooLarge, UserFailure
 from apps.core.settings import Settings, load
 
 if TYPE_CHECKING:
-    from apps.ingestion.items import JobView, NewItem
+    from apps.ingestion.items import ItemView, JobView, NewItem
     from apps.ingestion.service import Ingestion
 
 POLL_S = 0.1
@@ -35,19 +35,24 @@ def ingest(
 ) -> None:
     """Read documents and make them searchable; vectors join while the service runs."""
     settings = load()
-    items = [*_items(paths, tuple(part.strip() for part in tags.split(",") if part.strip()))]
+    listed = tuple(part.strip() for part in tags.split(",") if part.strip())
+    items, left = _taken(paths, listed, max_bytes=settings.MAX_UPLOAD_BYTES)
+    if left and not items:
+        raise TooLarge(f"{left[0].name}: {left[0].error}")
     with progress("Reading documents", quiet=json) as told:
         view = asyncio.run(ingested(settings, items, told, wait_vectors=wait_vectors))
+    view = _with(view, left)
+    files = sum(view.counts.values())
     failed = [item for item in view.items if item.state == "failed"]
     if json:
         machine(asdict(view))
     else:
         counts = ", ".join(f"{count} {state}" for state, count in view.counts.items() if count)
-        console.print(f"{counts} of {view.total}")
+        console.print(f"{counts} of {files} file{'s' * (files != 1)}")
         if failed:
             table(["failed", "code", "reason"], [(i.name, i.error_code, i.error) for i in failed])
     if failed or view.state == "failed":
-        errors.print(view.error or f"{len(failed)} of {view.total} could not be read")
+        errors.print(view.error or f"{view.counts['failed']} of {files} could not be read")
         raise typer.Exit(1)
 
 
@@ -87,12 +92,36 @@ async def _watched(service: Ingestion, job_id: str, told: Told) -> JobView:
         await asyncio.sleep(POLL_S)
 
 
-def _items(paths: Sequence[Path], tags: tuple[str, ...]) -> Iterable[NewItem]:
-    from apps.ingestion.items import ItemMeta, NewItem  # noqa: PLC0415 - keeps `--help` quick
+def _with(view: JobView, left: Sequence[ItemView]) -> JobView:
+    counts = {**view.counts, "failed": view.counts["failed"] + len(left)}
+    return replace(view, items=(*left, *view.items), counts=counts)
 
+
+def _taken(
+    paths: Sequence[Path], tags: tuple[str, ...], *, max_bytes: int
+) -> tuple[list[NewItem], list[ItemView]]:
+    """The files to hand in, and those that cannot be, which must not keep the others out."""
+    from apps.ingestion.items import ItemMeta, ItemView, NewItem  # noqa: PLC0415 - slow `--help`
+
+    items, left = [], []
+    for name, file in _files(paths):
+        if file.stat().st_size > max_bytes:
+            reason = f"A file may have {max_bytes} bytes at most."
+            left.append(ItemView(name, "failed", (), TooLarge.code, reason))
+            continue
+        try:
+            items.append(NewItem(name, file.read_bytes(), ItemMeta(tags=tags)))
+        except OSError as error:
+            left.append(ItemView(name, "failed", (), UserFailure.code, str(error.strerror)))
+    return items, left
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Each file and its name below what was given; what is hidden is left out, as `.git`."""
     for path in paths:
         root = path if path.is_dir() else path.parent
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and not file.name.startswith("."):
-                name = str(file.relative_to(root))
-                yield NewItem(name, file.read_bytes(), ItemMeta(tags=tags))
+            name = file.relative_to(root)
+            hidden = path.is_dir() and any(part.startswith(".") for part in name.parts)
+            if file.is_file() and not hidden:
+                yield str(name), file

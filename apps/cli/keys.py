@@ -11,6 +11,7 @@ import typer
 
 from apps.cli.database import open_storage
 from apps.cli.output import console, machine, table, told_plainly
+from apps.core.errors import Unprocessable
 from apps.core.settings import load
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def create(
     from apps.core.storage import keys  # noqa: PLC0415 - SQLAlchemy costs a second
     from apps.core.storage.secret import service_secret  # noqa: PLC0415
 
+    if not name.strip():
+        raise Unprocessable("A key needs a name.")
     settings, now = load(), time.time()
     wish = keys.KeyWish(
         name,

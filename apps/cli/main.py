@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from apps.cli import ask, documents, evaluate, experiment, flags, keys, rollout, rollout_moves
-from apps.cli.output import told_plainly
+from apps.cli.output import told_plainly, tolerate
 from apps.core.settings import load
 from apps.core.telemetry import logs
 from apps.core.text import pii
@@ -35,6 +35,7 @@ app.command()(documents.ingest)
 @app.callback()
 def quiet() -> None:
     """Leave stdout to the command's own words: the log goes to stderr, and only what matters."""
+    tolerate()
     logs.configure("WARNING", json=False, mask=pii.mask)
 
 
@@ -45,8 +46,11 @@ def quickstart(
 ) -> None:
     """Migrate, load the sample into an empty index, make the first key, and serve."""
     from apps.cli.quickstart import prepare  # noqa: PLC0415 - keeps `--help` quick
+    from apps.cli.serve import check_place  # noqa: PLC0415
     from apps.cli.serve import serve as serve_until_stopped  # noqa: PLC0415
 
+    if not no_serve:
+        check_place(load())
     settings = prepare()
     if not no_serve:
         serve_until_stopped(settings)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
@@ -21,6 +22,13 @@ from apps.core.settings import SettingsError
 console = Console()
 errors = Console(stderr=True)
 Told = Callable[[int, int], None]
+
+
+def tolerate() -> None:
+    """Print a question mark for a letter that the terminal's encoding lacks, and go on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def machine(value: Mapping[str, object] | Sequence[object]) -> None:
@@ -68,11 +76,13 @@ def told_plainly() -> Iterator[None]:
         yield
     except (DtRagError, SettingsError) as error:
         _refuse(error.detail if isinstance(error, DtRagError) else str(error))
+    except BrokenPipeError:
+        raise  # whoever read our words has gone, e.g. `head`; the shell knows
     except OSError as error:
-        # Without a name it is no file that somebody gave, e.g. a pipe that was closed.
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        _refuse(f"{error.filename}: {error.strerror}.")
+        place = f"{error.filename}: " if error.filename is not None else ""
+        _refuse(f"{place}{error.strerror}.")
 
 
 def _refuse(sentence: str) -> NoReturn:

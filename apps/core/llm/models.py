@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from apps.core.errors import BadReply, ProviderFailure
-from apps.core.llm.vendor_errors import translate
+from apps.core.llm.vendor_errors import not_installed, translate
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def _built(name: str, factory: Callable[[], BaseChatModel]) -> BaseChatModel:
     try:
         return factory()
     except ImportError as error:
-        package = error.name or "its package"
-        raise ProviderFailure(f"{name} needs {package!r}, which is not installed.") from error
+        raise ProviderFailure(not_installed(name, error)) from error
     except ProviderFailure:
         raise
     # A client refuses its configuration with whatever class it likes.

@@ -15,6 +15,8 @@ RETRY_DELAY = re.compile(r"retryDelay\W{1,6}(\d+(?:\.\d+)?)s")
 KEY_REFUSED = re.compile(r"API[_ ]key[_ ](?:not valid|invalid|expired)", re.IGNORECASE)
 TOO_LONG = re.compile(r"maximum (?:number of tokens|context length)|token limit", re.IGNORECASE)
 
+PACKAGE = re.compile(r"langchain-[a-z-]+[a-z]")
+
 TIMEOUTS = frozenset({"TimeoutError", "TimeoutException", "Timeout", "ModelTimeoutError"})
 LOST_LIST = """
 ConnectionError TransportError APIConnectionError ModelConnectionError ServiceUnavailable RetryError
@@ -36,6 +38,13 @@ def translate(error: Exception, model: str) -> ProviderFailure:
     if kinds & UNREADABLE:
         return BadReply(f"{model} sent something that is not valid JSON.")
     return _by_status(_status(error), model, text) or _unknown(error, kinds, model)
+
+
+def not_installed(name: str, error: ImportError) -> str:
+    """A sentence on the package that `name` lacks; LangChain's own refusals tell it in words."""
+    told = PACKAGE.search(str(error))
+    package = error.name or (told[0] if told else "its package")
+    return f"{name} needs {package!r}, which is not installed."
 
 
 def _by_status(status: int | None, model: str, text: str) -> ProviderFailure | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from apps.core.errors import BadReply, ProviderBusy, Unprocessable
+from apps.core.errors import BadReply, ProviderBusy, ProviderFailure, Unprocessable
 from apps.core.llm import embed
 from apps.core.llm.embed import E5Embedder, LangChainEmbedder
 from apps.core.retrieval import centres
@@ -55,6 +55,18 @@ def test_auto_is_e5_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     assert isinstance(embed.embedder("auto"), E5Embedder)
     assert isinstance(embed.embedder("e5"), E5Embedder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("mistralai:e", "needs 'langchain-mistralai'"), ("nosuch:e", "cannot be set up")],
+)
+def test_a_vendor_that_cannot_be_set_up_has_our_error(name: str, said: str) -> None:
+    """A missing package or an unknown provider fails by its name, not by LangChain's."""
+    made = LangChainEmbedder(name)
+    for ask in (made.prepare, lambda: made.passages(["x"])):
+        with pytest.raises(ProviderFailure, match=said):
+            ask()
 
 
 def test_naming_an_embedder_loads_nothing() -> None:

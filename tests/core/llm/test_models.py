@@ -80,6 +80,9 @@ def test_a_missing_package_is_named() -> None:
     model = chat_models(settings(DTRAG_LLM="no_such_provider:x"))[0]
     with pytest.raises(ProviderFailure, match="no_such_provider:x cannot be set up"):
         model.factory()
+    other = chat_models(settings(DTRAG_LLM="mistralai:x"))[0]
+    with pytest.raises(ProviderFailure, match=r"'langchain-mistralai', which is not installed"):
+        other.factory()
     legacy = chat_models(settings(DTRAG_LLM="gemini-legacy:gemini-2.5-flash", **KEY))[0]
     with pytest.raises(ProviderFailure, match=r"'google.generativeai', which is not installed"):
         legacy.factory()
