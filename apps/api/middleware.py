@@ -92,6 +92,9 @@ class Shell:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            # A copy, because the server keeps the original to know that no body is wanted.
+            scope, send = {**scope, "method": "GET"}, _headed(send)
         path: str = scope["path"]
         if len(path) > 1 and path[-1] == "/":
             # One spelling inside, so that both answer without a redirect.
@@ -174,6 +177,15 @@ class Shell:
         )
 
 
+def _headed(send: Send) -> Send:
+    async def headed(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return headed
+
+
 def request_id_of(asked: Mapping[bytes, bytes]) -> str:
     """The caller's `X-Request-ID` when it is harmless, else a new one."""
     value = asked.get(b"x-request-id")
@@ -189,7 +201,7 @@ def _refuse_announced(exchange: Exchange, max_bytes: int) -> None:
 
 
 def _bounded(scope: Scope, receive: Receive, max_bytes: int) -> Receive:
-    if scope["method"] in {"GET", "HEAD"}:
+    if scope["method"] == "GET":
         return receive
     total = 0
 

@@ -70,8 +70,8 @@ def progress(event: Progress) -> render.Json:
 
 
 def failure(error: DtRagError, *, request_id: str, partial: str) -> render.Json:
-    """A problem body, with the length of the text that was sent already."""
-    return {**problem(error, request_id), "partial": bool(partial)}
+    """A problem body, with the text that was sent already."""
+    return {**problem(error, request_id), "partial": bool(partial), "partial_text": partial}
 
 
 class EventStream(Response):

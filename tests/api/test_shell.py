@@ -121,6 +121,17 @@ async def test_unknown_paths_and_methods(client: httpx.AsyncClient) -> None:
     assert reply.headers["allow"] == "POST"
 
 
+async def test_head_is_get_without_its_body(client: httpx.AsyncClient) -> None:
+    """Monitors ask so (RFC 9110, 9.3.2): same status and headers, also for what is refused."""
+    for path in ("/healthz", "/docs", "/openapi.json", "/nothing"):
+        asked, got = await client.head(path), await client.get(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b"")
+        assert asked.headers["content-type"] == got.headers["content-type"]
+        assert int(asked.headers["content-length"]) > 0
+    refused_ = await client.head("/answer")
+    assert (refused_.status_code, refused_.headers["allow"]) == (405, "POST")
+
+
 async def test_security_headers_stand_on_everything(client: httpx.AsyncClient) -> None:
     """Pages, replies and failures alike; no other origin is let in."""
     for path in ("/", "/docs", "/healthz", "/nothing"):
