@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
 

@@ -289,8 +289,8 @@ def _read_secrets(directory: str | None) -> dict[str, str]:
     root = Path(directory)
     if not root.is_dir():
         raise SettingsError(f"DTRAG_SECRETS_DIR names {directory!r}, which is not a directory.")
-    files = (path for path in sorted(root.iterdir()) if path.is_file())
-    return {path.name: _text_of(path).strip() for path in files}
+    named = (path for path in sorted(root.iterdir()) if env_file.VARIABLE.fullmatch(path.name))
+    return {path.name: _text_of(path).strip() for path in named if path.is_file()}
 
 
 def _sentence(error: ValidationError) -> str:

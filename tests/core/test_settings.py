@@ -100,6 +100,13 @@ class TestSources:
         (Path.cwd() / "s/DTRAG_LLM").write_text("a:b\n")
         assert load({"DTRAG_SECRETS_DIR": "s"}).DTRAG_LLM == "a:b"
 
+    def test_other_things_among_the_secrets_are_passed_over(self) -> None:
+        """Only files that are named like variables are read, no key store beside them."""
+        (Path.cwd() / "s").mkdir()
+        (Path.cwd() / "s/CACHE_TTL").write_text("60\n")
+        (Path.cwd() / "s/keystore.p12").write_bytes(b"\xff\xfe\x00")
+        assert load({"DTRAG_SECRETS_DIR": "s"}).CACHE_TTL == 60
+
     def test_foreign_variables_are_passed_over(self) -> None:
         """The environment is full of other programs' names, even awkward ones."""
         foreign = {"PATH": "/bin", "_": "x", "_env_file": "y", "model_config": "z", "self": "s"}
