@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from apps.api.caches import Caches, SharedSearch
+from apps.api.orphan import leaving_with_parent
 from apps.api.ratelimit import Limiter
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
@@ -46,6 +47,7 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as closing:
         loader = Loader(settings, closing)
         closing.enter_context(reloading_on_hangup(loader.flags))
+        closing.enter_context(leaving_with_parent())
         loading = asyncio.create_task(loader.run())
         try:
             yield loader.services

@@ -86,6 +86,20 @@ class Service:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def gone(self, *, limit_s: float = 20.0) -> None:
+        """Wait until nobody listens on the port any more."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            try:
+                httpx.get(f"{self.url}/healthz")
+            except httpx.ConnectError:
+                return
+            except httpx.HTTPError:
+                continue
+            time.sleep(0.05)
+        os.killpg(self.process.pid, signal.SIGKILL)
+        raise AssertionError("somebody still answers")
+
     def stop(self) -> int:
         """Ask it to end; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)

@@ -75,6 +75,17 @@ def test_answers_and_opinions_survive_a_kill(service: Service) -> None:
             assert repeated.json()["answer_id"] == answer_id
 
 
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Only the parent is killed; its workers go by themselves, and the port is free again."""
+    env = {"DTRAG_EMBEDDER": "none", "WORKER_PROCESSES": "2"}
+    with running(tmp_path, env=env) as service:
+        service.process.kill()
+        service.process.wait(10)
+        service.gone()
+        service.start()
+        assert httpx.get(f"{service.url}/healthz").status_code == 200
+
+
 def question(key: str) -> dict[str, object]:
     return {"question": f"When is the lamp number {key} switched on?"}
 
