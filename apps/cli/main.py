@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from apps.cli import ask, documents, evaluate, experiment, flags, keys, rollout, rollout_moves
+from apps.cli import (
+    ask,
+    documents,
+    evaluate,
+    experiment,
+    flags,
+    jobs,
+    keys,
+    rollout,
+    rollout_moves,
+)
 from apps.cli.output import told_plainly, tolerate
 from apps.core.settings import load
 from apps.core.telemetry import logs
@@ -22,6 +32,7 @@ app = typer.Typer(
     help="An answer service for your own documents, in Korean and English.",
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(flags.app, name="flags")
 app.add_typer(rollout.app, name="rollout")

@@ -63,6 +63,13 @@ async def test_texts_and_an_address(writer: httpx.AsyncClient, world: World) -> 
     assert world.intake.urls == ["https://example.org/a"]
 
 
+async def test_an_id_may_be_korean(writer: httpx.AsyncClient, world: World) -> None:
+    """What a file's name became can be given again, to replace that document."""
+    text = {"id": "휴가-규정.md", "title": "휴가", "text": TEXT}
+    assert (await writer.post(ROOT, json={"documents": [text]})).status_code == 202
+    assert world.intake.items[0].meta.id == "휴가-규정.md"
+
+
 async def test_waiting_until_searchable(writer: httpx.AsyncClient, world: World) -> None:
     """`wait=true` answers 201 with the finished job, 202 when it failed."""
     body = {"documents": [{"title": "t", "text": TEXT}]}

@@ -105,7 +105,9 @@ async def test_a_failing_job_is_repeated_and_then_buried(storage: Storage) -> No
     dead = await read(storage, "a")
     assert (dead.state, dead.error_code, dead.error) == ("failed", "system_failure", "disk full")
     async with storage.session() as s:
+        assert [(each.id, each.state) for each in await jobs.failed(s)] == [("a", "failed")]
         assert await jobs.retry(s, "a", now=900)
+        assert await jobs.failed(s) == []
         assert not await jobs.retry(s, "a", now=900)
     assert await lease(storage, ME, now=900) == ["a"]
 

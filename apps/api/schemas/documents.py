@@ -11,8 +11,9 @@ from apps.core.domain.models import JobState, Language
 
 MAX_DOCUMENTS = 1000
 MAX_FIELD_CHARS = 2000
+# Ids that are made of file names have Hangul too, and their owner may name them here.
 DocId = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9가-힣._:-]+$")
 ]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=2048, pattern=r"^https?://[!-~]+$")]
 

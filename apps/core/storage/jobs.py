@@ -186,6 +186,12 @@ async def holders(s: Session) -> set[str]:
     return {str(name) for name in (await s.execute(query)).scalars() if name}
 
 
+async def failed(s: Session, *, limit: int = 100) -> list[Job]:
+    """Dead letters, the newest first."""
+    dead = select(job).where(job.c.state == "failed").order_by(job.c.updated_at.desc(), job.c.id)
+    return [_job(row) for row in (await s.execute(dead.limit(limit))).mappings()]
+
+
 async def retry(s: Session, job_id: str, *, now: float) -> bool:
     """Queue a dead letter again; False when there is none of this id."""
     dead = update(job).where(job.c.id == job_id, job.c.state == "failed")
