@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -31,9 +32,13 @@ def checked_rows(items: Sequence[NewItem], *, max_bytes: int) -> list[Item]:
             raise TooLarge(f"A file may have {max_bytes} bytes at most.")
         if item.meta.id is not None:
             checked_id(item.meta.id)
-    names = told_apart([pii.mask(clean(item.name)) for item in items])
-    rows = enumerate(zip(names, items, strict=True))
-    return [Item(number, name, _meta(item), item.content) for number, (name, item) in rows]
+    plain = [clean(item.name) for item in items]
+    covered = [pii.mask(name) for name in plain]
+    rows = enumerate(zip(told_apart(covered), items, strict=True))
+    return [
+        Item(number, name, _meta(item, named=covered[number] == plain[number]), item.content)
+        for number, (name, item) in rows
+    ]
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
@@ -48,8 +53,11 @@ def told_apart(names: Sequence[str]) -> list[str]:
     return apart
 
 
-def _meta(item: NewItem) -> dict[str, object]:
+def _meta(item: NewItem, *, named: bool) -> dict[str, object]:
+    """What is said of an item; `named` when its name was not masked and tells it from others."""
     said = asdict(masked(item.meta))
+    if not named and item.meta.id is None:
+        said["id"] = f"doc-{hashlib.sha256(item.content).hexdigest()[:16]}"
     return {**{name: value for name, value in said.items() if value}, "format": item.format}
 
 

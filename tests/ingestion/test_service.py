@@ -165,6 +165,15 @@ async def test_personal_data_is_stored_nowhere(make: Make, storage: Storage) -> 
     assert view.counts["stored"] == 1
 
 
+async def test_names_that_look_alike_once_masked_stay_two(make: Make) -> None:
+    """Two files named by telephone numbers, uploaded one after the other, are two documents."""
+    service = make()
+    first = await done(service, text("010-1111-2222.txt", "첫 번째 통화를 적은 글이다."))
+    second = await done(service, text("010-3333-4444.txt", "두 번째 통화를 적은 글이다."))
+    assert first.items[0].doc_ids != second.items[0].doc_ids
+    assert len(await service.documents()) == 2
+
+
 async def test_bad_submissions_are_refused_at_once(make: Make) -> None:
     """Nothing, too much and impossible ids never become jobs."""
     service = make(limit=2000)
