@@ -133,6 +133,36 @@ def reranker(settings: Settings) -> Finding:
     return Finding("reranker", True, ranks.id)
 
 
+def flags(settings: Settings) -> Finding:
+    """Every FEATURE_ variable names a flag of the product or of an operator."""
+    from apps.core.flags.catalogue import CATALOGUE  # noqa: PLC0415
+    from apps.core.storage.migrate import is_current  # noqa: PLC0415
+
+    strange = set(settings.features) - {flag.key for flag in CATALOGUE}
+    try:
+        # Else nobody can tell, and the database has a finding of its own.
+        known = is_current(settings.database_url)
+        strange = strange - asyncio.run(_stored_flags(settings)) if known and strange else set()
+    except DtRagError:
+        strange = set()
+    named = ", ".join(f"FEATURE_{key.upper()}" for key in sorted(strange))
+    if named:
+        return Finding("flags", False, f"no such flag: {named}", "dtrag flags list")
+    return Finding("flags", True, f"{len(settings.features)} set by the environment")
+
+
+async def _stored_flags(settings: Settings) -> set[str]:
+    from apps.core.storage.engine import Storage  # noqa: PLC0415
+    from apps.core.storage.flags import load_flags  # noqa: PLC0415
+
+    storage = await Storage.open(settings)
+    try:
+        async with storage.reading() as s:
+            return {flag.key for flag in (await load_flags(s)).flags}
+    finally:
+        await storage.close()
+
+
 def redis(settings: Settings) -> Finding:
     """Redis answers, if there is meant to be one."""
     if not settings.REDIS_URL:
@@ -152,5 +182,5 @@ def redis(settings: Settings) -> Finding:
 
 
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    home, database, index, embedder, model, reranker, redis,
+    home, database, index, embedder, model, reranker, flags, redis,
 )  # fmt: skip

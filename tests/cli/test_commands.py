@@ -57,6 +57,19 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return {each["check"]: each for each in json.loads(done.stdout)["checks"]}
 
 
+def test_doctor_sees_a_flag_that_nobody_has(prepared: str, dtrag: Typed, tmp_path: Path) -> None:
+    """A slip in the name of a veto must not go unseen; a flag that an operator made is known."""
+    file = tmp_path / "flags.json"
+    made = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    file.write_text(json.dumps({"flags": {"new_thing": made}}))
+    assert dtrag("flags", "import", str(file)).returncode == 0
+    env = {"FEATURE_DEBATE_MODE": "false", "FEATURE_NEW_THING": "false"}
+    assert findings(dtrag("doctor", "--json", **env))["flags"]["ok"] is True
+    wrong = findings(dtrag("doctor", "--json", **env, FEATURE_DEBATE_MDOE="false"))["flags"]
+    assert (wrong["ok"], wrong["mend"]) == (False, "dtrag flags list")
+    assert wrong["found"] == "no such flag: FEATURE_DEBATE_MDOE"
+
+
 def test_doctor_asks_the_reranker(prepared: str, dtrag: Typed) -> None:
     """It says whether it answers, and never with which key."""
 
