@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx
@@ -39,8 +40,11 @@ def supported(call: Call) -> str:
 
 def traces(service: Service, fake: FakeGemini) -> dict[str, bytes]:
     """Every place where a word could have been left."""
-    files = [path for path in (service.home / "var").rglob("*") if path.is_file()]
-    left = {str(path.relative_to(service.home)): path.read_bytes() for path in files}
+    left = {}
+    for path in (service.home / "var").rglob("*"):
+        # The running service sweeps old index versions meanwhile.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            left[str(path.relative_to(service.home))] = path.read_bytes()
     left["log"] = service.log.read_bytes()
     left["prompts"] = "\n".join(call.system + call.user for call in fake.calls).encode()
     left["metrics"] = httpx.get(
