@@ -16,6 +16,7 @@ from apps.core.text.questions import Question, analyse
 from apps.core.text.roles import role, unfilled
 from apps.core.text.subjects import subjects
 from apps.core.text.tables import Row
+from apps.core.text.thesaurus import instead
 from apps.core.text.tokens import stems
 from apps.core.text.wording import reworded
 
@@ -109,7 +110,9 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     parts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
     rarity = Rarity.over(bag for one in parts for bag in one.bags)
     words = frozenset(stems(question.content))
-    wanted, office = rarity.wanted(of_stems(words)), role(question)
+    office = role(question)
+    others = (found for word in words if (found := instead(word)) is not None)
+    wanted = rarity.wanted(of_stems(words), others)
     asked = _Asked(question, detect(question.text), words, wanted, office)
     best = max((hit.score for hit in hits), default=0.0)
     found: list[Candidate] = []
@@ -193,7 +196,7 @@ def _features(
         score=standing,
         typed=(sure if spans else -sure) if clear else 0.0,
         defines=float(defines and DEFINITION.search(text) is not None),
-        short=float(is_heading(text) and not spans),
+        short=float(is_heading(text) and not spans and passage.rows[place] is None),
         echoes=float(len(bags[place] - asked.wanted.terms) < NEWS_TERMS),
         asks=float(ASKS.search(text) is not None),
     )

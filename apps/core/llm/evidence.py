@@ -58,8 +58,8 @@ def weigh(
     home = cuts[best.hit]
     there = home.said([best.place] if home.alone(best.place) else None)
     return Evidence(
-        there=sum(map(there.holds, wanted)) / len(wanted) if wanted else 1.0,
-        quoted=math.log1p(sum(map(_quoted(cuts, chosen).holds, wanted))),
+        there=sum(map(there.means, wanted)) / len(wanted) if wanted else 1.0,
+        quoted=math.log1p(sum(map(_quoted(cuts, chosen).means, wanted))),
         rival=_rival(hits),
         best=best.score,
         missing=_missing(asked.text, hits),

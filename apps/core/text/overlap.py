@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from apps.core.text.tokens import stems
 
 Terms = frozenset[str]
+# Another word for the same thing is not quite the same thing.
+LIKE = 0.7
 
 # Pairs of Korean verb endings, words that only hold a Korean sentence together, and English
 # function words say how, not what: "했다" and "했습니다" mean the same, and an ending of a
@@ -72,21 +74,35 @@ class Rarity:
         seen = self.frequency.get(term, self.unseen)
         return math.log(1 + (self.texts - seen + 0.5) / (seen + 0.5))
 
-    def wanted(self, sought: Terms) -> Wanted:
+    def wanted(self, sought: Terms, instead: Iterable[Instead] = ()) -> Wanted:
         """The terms of a question or a claim with their weights."""
         weights = {term: self.weight(term) for term in sought}
-        return Wanted(sought, weights, sum(weights.values()))
+        return Wanted(sought, weights, sum(weights.values()), tuple(instead))
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """The terms of one word, and those of each other word for the same thing."""
+
+    terms: Terms
+    others: tuple[Terms, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Terms that are looked for, each with its weight."""
+    """Terms that are looked for, each with its weight, and what counts nearly as much."""
 
     terms: Terms
     weights: dict[str, float]
     total: float
+    instead: tuple[Instead, ...] = ()
 
     def recall(self, found: Terms) -> float:
         """Share (0..1) of the weight that `found` holds; 0 when nothing is wanted."""
         weights = self.weights
-        return sum([weights[term] for term in self.terms & found]) / (self.total or 1.0)
+        held = sum([weights[term] for term in self.terms & found])
+        for word in self.instead:
+            lacking = word.terms - found
+            if lacking and any(other <= found for other in word.others):
+                held += LIKE * sum([weights[term] for term in lacking])
+        return held / (self.total or 1.0)

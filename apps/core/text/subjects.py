@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from apps.core.text.overlap import EMPTY, pairs
+from apps.core.text.overlap import EMPTY, LIKE, pairs
 from apps.core.text.questions import Question
 from apps.core.text.spelling import one_slip
+from apps.core.text.thesaurus import alike
 from apps.core.text.tokens import stems
 
 # Words that ask, join clauses or point at words before; an answer need not have them.
@@ -71,6 +72,13 @@ class Said:
         if any(word[:cut] in self.flat and word[cut:] in self.flat for cut in cuts):
             return 1.0
         return max(self._pairs(word), self._beginning(word))
+
+    def means(self, word: str) -> float:
+        """The same, also by another word for the same thing."""
+        own = self.holds(word)
+        if own >= ALMOST:
+            return own
+        return max([own, *(LIKE for _, other in alike(word) if self.holds(other) == 1.0)])
 
     def _misspelt(self, word: str) -> bool:
         if len(word) < SHORTEST_MISSPELT or not word.isalpha():
