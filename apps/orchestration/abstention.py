@@ -62,6 +62,8 @@ LOOKUP_TERMS = 2
 # passages that speak of "tomorrow" but not of the weather .3 to .56. Costs five of 468 answers on
 # xquad-en.
 LOOKUP_THRESHOLD = 0.6
+# Of "electric car subsidy" the passages may speak of electric cars for pages.
+STRANGE_THRESHOLD = 0.95
 
 
 def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abstention:
@@ -72,10 +74,12 @@ def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abste
         draft: what `extract` made of them, also when a model is going to write the answer.
         language: of the question.
     """
-    if _is_lookup(draft):
+    if _is_lookup(draft) and not draft.strange:
         return Abstention(min(1.0, draft.support), LOOKUP_THRESHOLD)
     lexical = signals.dense_top is None
     threshold = (LEXICAL_THRESHOLD if lexical else HYBRID_THRESHOLD)[language]
+    if draft.strange and not draft.foreign:
+        threshold = STRANGE_THRESHOLD
     return Abstention(_probability(signals.dense_top, draft), threshold)
 
 

@@ -53,6 +53,14 @@ def test_what_counts_against_it(sign: str) -> None:
     assert decide(LEXICAL, draft(less)).confidence < decide(LEXICAL, draft(GOOD)).confidence
 
 
+def test_things_that_no_passage_speaks_of_are_not_answered() -> None:
+    """Not by good evidence for the rest, nor as a short question of which enough is known."""
+    fair = dataclasses.replace(GOOD, there=0.7)
+    found = dataclasses.replace(draft(fair, support=0.7, terms=2), strange=True)
+    assert decide(LEXICAL, found).abstain
+    assert not decide(LEXICAL, dataclasses.replace(found, strange=False)).abstain
+
+
 def test_nothing_found_abstains_for_sure() -> None:
     """No sentence, no answer."""
     empty = Draft((), "thing", None, 0.0, 3, Evidence(), False)

@@ -94,6 +94,12 @@ async def test_other_rows_stay_out(search: Search) -> None:
         "수영장 이용 요금은?",
         "what's the wifi password at city hall",
         "How long does it take to get a driving licence?",
+        "여권 사진 규격",
+        "피아노 폐기 수수료",
+        "도서관 프린터 요금",
+        "electric car subsidy",
+        "museum opening hours",
+        "how many teachers work at the residents centre",
     ],
 )
 async def test_what_the_corpus_lacks_is_not_answered(search: Search, question: str) -> None:

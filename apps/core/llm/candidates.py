@@ -111,7 +111,7 @@ def sentences(question: Question, hits: Sequence[Hit]) -> list[Candidate]:
     rarity = Rarity.over(bag for one in parts for bag in one.bags)
     words = frozenset(stems(question.content))
     office = role(question)
-    others = (found for word in words if (found := instead(word)) is not None)
+    others = (other for word in words if (other := instead(word)) is not None)
     wanted = rarity.wanted(of_stems(words), others)
     asked = _Asked(question, detect(question.text), words, wanted, office)
     best = max((hit.score for hit in hits), default=0.0)

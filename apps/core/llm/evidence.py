@@ -14,9 +14,13 @@ from apps.core.text.numbers import quantities, values
 from apps.core.text.questions import Question
 from apps.core.text.roles import vacant
 from apps.core.text.subjects import Said, subjects
+from apps.core.text.things import things
 
 # Whether a sentence holds a date or a number can be seen; a name or a reason is guessed.
 VALUES = frozenset({"time", "number"})
+
+# As surely as by half of its pairs of syllables.
+HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ def weigh(
         missing=_missing(asked.text, hits),
         valueless=float(_valueless(asked, cuts, chosen)),
     )
+
+
+def strange(asked: Question, hits: Sequence[Hit]) -> bool:
+    """Whether no single hit speaks of all the things that the question names."""
+    named = things(asked)
+    said = [cut(hit.passage.text, hit.passage.title).said() for hit in hits] if named else []
+    together = (all(one.means(word) >= HALF for word in named) for one in said)
+    return bool(said) and not any(together)
 
 
 def _valueless(asked: Question, cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> bool:

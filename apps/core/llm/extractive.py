@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, in_their_words, sentences
-from apps.core.llm.evidence import Evidence, weigh
+from apps.core.llm.evidence import Evidence, strange, weigh
 from apps.core.text.answers import FREE, WEEKDAY
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question
@@ -45,6 +45,7 @@ class Draft:
     terms: how many terms the question has.
     evidence: what else speaks for or against the answer.
     foreign: whether the best sentence is in another language than the caller's.
+    strange: whether the question names things that no passage speaks of together.
     """
 
     sentences: tuple[DraftSentence, ...]
@@ -54,6 +55,7 @@ class Draft:
     terms: int
     evidence: Evidence
     foreign: bool
+    strange: bool = False
 
 
 # Sentences are added until they hold this much of the probability (softmax of the scores; the
@@ -119,6 +121,7 @@ def extract(
         *_support(asked, best, found, title=hits[best.hit].passage.title),
         weigh(asked, hits, chosen, best=best),
         foreign,
+        strange(asked, hits),
     )
 
 

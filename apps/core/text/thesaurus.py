@@ -103,6 +103,9 @@ KOREAN = """
 첫차 첫-차
 명령어 명령
 음식쓰레기 음식물-쓰레기
+롤백 rollback 되돌리 되돌린
+에러 error 오류
+색인 인덱스 index
 """
 ENGLISH = """
 elevator lift
@@ -193,6 +196,20 @@ weekend saturday sunday
 call contact tell
 report tell notify
 lamp light
+register registration
+reserve reservation
+apply application
+cancel cancellation
+renew renewal
+deliver delivery
+remove removal
+dispose disposal
+rent rental
+install installation
+expire expiry
+discover discovery
+invent invention inventor
+design designer architect
 """
 # What may follow a Korean word for its verb or its particle to be left over.
 TAIL = re.compile(r"(?:하|되|시|해|돼|는|기|면|려|고|도|지|인|안|나|요|어|었|서|던|게|야)[가-힣]*|")
