@@ -19,6 +19,8 @@ from apps.core.text.tokens import normal, stems
 FINAL = re.compile(r"(?:[.!?。…]|[다요음함됨임])[\"'”’)\]*`]*$")
 HEADS = re.compile(r"^#|^제\s?\d+\s?[조장]|[?？:：]\W*$")
 ITEM = re.compile(r"[-*•·|]|\d+[.)]|.*\|")
+# "나이: 만 19세 이상": the label and what it is a label of.
+FIELD = re.compile(r"[^:.?!\n]{1,30}: \S")
 SHORT_CHARS = 12
 TITLE_CHARS = 40
 HEADING_REACH = 12
@@ -112,7 +114,7 @@ def cut(text: str, title: str) -> Cut:
 
 def is_heading(text: str) -> bool:
     """Whether a line is too short or too unfinished to be a sentence."""
-    return len(text) < SHORT_CHARS or FINAL.search(text) is None
+    return FIELD.match(text) is None and (len(text) < SHORT_CHARS or FINAL.search(text) is None)
 
 
 def _headings(texts: Sequence[str]) -> list[int | None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, in_their_words, sentences
 from apps.core.llm.evidence import Evidence, strange, weigh
-from apps.core.text.answers import FREE, WEEKDAY
+from apps.core.text.answers import FREE, WEEKDAY, bounded
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question
 
@@ -81,7 +81,8 @@ LEANS_BACK = re.compile(
     re.IGNORECASE,
 )
 ANNOUNCES = re.compile(
-    r"(?:[:：]|다음과 같(?:다|습니다)\.?|말씀드리겠습니다\.?|as follows\.?)\s*$|^#+\s",
+    r"(?:[:：]|다음과 같(?:다|습니다)\.?|말씀드리겠습니다\.?|as follows\.?)\s*$|^#+\s|^다음\s"
+    r"|\bthe following\b",
     re.IGNORECASE,
 )
 HEADING_CHARS = 25
@@ -235,7 +236,9 @@ def _in_reading_order(chosen: Sequence[Candidate], first: Candidate | None) -> l
 def _short_answer(asked: Question, best: Candidate, share: float) -> str | None:
     if asked.answer_type not in SHORT_ANSWER_TYPES or share < SHORT_ANSWER_SHARE:
         return None
-    fitting = {" ".join(best.text[start:end].split()) for start, end in best.spans}
+    fitting = {best.text[start:end] for start, end in best.spans}
     short = fitting.pop() if len(fitting) == 1 else None
     # "Monday" alone is not "the second Monday of the month", nor "free" for whom.
-    return None if short is None or WEEKDAY.fullmatch(short) or FREE.fullmatch(short) else short
+    if short is None or WEEKDAY.fullmatch(short) or FREE.fullmatch(short):
+        return None
+    return " ".join(bounded(best.text, best.spans[0]).split())

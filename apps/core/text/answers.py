@@ -101,6 +101,20 @@ MANNER = re.compile(
 LIST = re.compile(
     r"[,·、][^,·、]{1,40}[,·、]|첫째|둘째|등(?:이|을|의|\s)|\b(?:and|such as|including)\b|^[-*•]"
 )
+# What stands before or after a value and changes what it says.
+BOUND_BEFORE = re.compile(
+    r"(?:(?:최대|최소|최고|최저|적어도|많아야|하루|매월|매년|매주|매일|약|만|월|각각)\s"
+    r"|\b(?:at (?:least|most)|up to|more than|less than|no more than|about|around|within|until|by"
+    r"|before|after|from|every|over|under|only)\s(?:the\s)?)$",
+    re.IGNORECASE,
+)
+BOUND_AFTER = re.compile(
+    r"\s?(?:(?:전|이전|이후|후|뒤|안|이내|내)(?:까지|부터|에)?|(?:까지|부터|이상|이하|미만|초과|씩|마다|동안|정도))"
+    r"(?![가-힣])"
+    r"|\s(?:or (?:more|less|older|younger|over|under)|and (?:over|under|older)|in advance|ago|each"
+    r"|per \w+|an? (?:day|week|month|year|hour))\b",
+    re.IGNORECASE,
+)
 
 
 def fitting(question: Question, sentence: str) -> list[Span]:
@@ -108,6 +122,12 @@ def fitting(question: Question, sentence: str) -> list[Span]:
     known = question.text.casefold()
     spans = _spans(question, sentence)
     return [span for span in spans if sentence[span[0] : span[1]].casefold().strip() not in known]
+
+
+def bounded(sentence: str, span: Span) -> str:
+    """The span and the words that make a bound of it: "3일 전까지", "at least 16"."""
+    before, after = BOUND_BEFORE.search(sentence, 0, span[0]), BOUND_AFTER.match(sentence, span[1])
+    return sentence[before.start() if before else span[0] : after.end() if after else span[1]]
 
 
 def is_typed(kind: AnswerType) -> bool:

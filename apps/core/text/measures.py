@@ -41,7 +41,7 @@ KOREAN_MONEY = (
 )
 KOREAN_MEASURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (KOREAN_MONEY, MONEY),
-    (r"나이|연령", ("age",)),
+    (r"(?:나이|연령)(?:\s?(?:제한|기준|조건))?", ("age",)),
     (r"점수|득점|평점", ("score",)),
     (r"비율|확률|점유율|시청률|득표율|지지율|승률|증가율|이율|금리|할인율", ("%", "%p", "ratio")),
     (r"횟수", ("count",)),
@@ -86,7 +86,11 @@ LASTING = re.compile(
 FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
-            r"몇\s*시(?![가-힣]*간)|\b(?:at )?what time\b|\bwhat (?:are|is) .*\bhours\b",
+            r"몇\s*시(?![가-힣]*간)|\b(?:at )?what time\b|\bwhat (?:are|is) .*\bhours\b"
+            r"|\bwhen (?:do|does|is|are|will)\b.*\b(?:open|close)\W*(?:$|(?:on|in|at|for|during)\b)"
+            r"|\b(?:opening|office|business) hours\b"
+            r"|언제\s*(?:문을?\s*)?(?:여(?:나요|는지|니)|열어|닫[나는아])"
+            rf"|(?:여는|운영|영업|개관|진료|근무|이용)\s?시간{ENDING}",
             re.IGNORECASE,
         ),
         "clock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.core.llm.cut import cut
+from apps.core.llm.cut import cut, is_heading
 
 GUIDE = (
     "# 안내\n대책\n- 데이터 늘리기: 가장 확실하다.\n- 조기 종료: 학습을 멈춘다.\n\n요금\n"
@@ -41,3 +41,10 @@ def test_what_a_passage_speaks_of() -> None:
     assert one.speaks("폐기물")
     assert one.speaks("wast")
     assert not one.speaks("use")
+
+
+def test_a_label_with_its_value_is_no_heading() -> None:
+    """It says what the label is."""
+    assert is_heading("지원 대상")
+    assert is_heading("주의:")
+    assert not is_heading("나이: 공고일 기준 만 19세 이상 34세 이하")

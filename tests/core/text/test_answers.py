@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.core.text.answers import fitting, is_typed
+from apps.core.text.answers import bounded, fitting, is_typed
 from apps.core.text.questions import analyse
 
 
@@ -49,3 +49,21 @@ def test_things_have_no_form() -> None:
     """A thing, a definition or yes and no cannot be told by form."""
     assert not is_typed("thing")
     assert found("무엇을 파는 가게인가요 거기는", "빵을 판다.") == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value", "whole"),
+    [
+        ("이용일 3일 전까지 신청한다.", "3일", "3일 전까지"),
+        ("매월 최대 200,000원씩 준다.", "200,000원", "최대 200,000원씩"),
+        ("만 70세 이상 시민에게 준다.", "70세", "만 70세 이상"),
+        ("허가는 7일이 걸린다.", "7일", "7일"),
+        ("You may keep up to 20 minutes.", "20 minutes", "up to 20 minutes"),
+        ("Dogs must be registered within 30 days.", "30 days", "within 30 days"),
+        ("It opened in 1989.", "1989", "1989"),
+    ],
+)
+def test_a_bound_belongs_to_its_value(sentence: str, value: str, whole: str) -> None:
+    """ "3일 전까지" is not "3일"."""
+    start = sentence.index(value)
+    assert bounded(sentence, (start, start + len(value))) == whole

@@ -21,6 +21,7 @@ from apps.core.text.questions import analyse
         ("가장 흔한 값은 얼마인가?", ()),
         ("How much is the ticket?", MONEY),
         ("해상도는 몇인가?", ()),
+        ("청년 월세 지원 나이 제한", ("age",)),
         ("민원실은 몇 층에 있나요?", ("floor",)),
         ("Which floor is the office on?", ("floor",)),
         ("시청 전화번호 알려주세요", ("phone",)),
@@ -54,3 +55,22 @@ def test_how_long_is_no_content() -> None:
     """The words that ask for a duration need not stand in its answer."""
     assert analyse("허가에 며칠 걸려요?").content.split() == ["허가에"]
     assert analyse("How long is the course?").content.split() == ["course"]
+
+
+@pytest.mark.parametrize(
+    ("text", "clock"),
+    [
+        ("When does the library close on weekdays?", True),
+        ("when is the reading room open on saturday", True),
+        ("도서관은 언제 문을 닫나요?", True),
+        ("도서관 여는 시간", True),
+        ("When did the museum open?", False),
+        ("When is the library closed?", False),
+        ("축제는 언제 열리나요?", False),
+    ],
+)
+def test_hours_are_asked_for_by_when_too(text: str, clock: bool) -> None:
+    """What opens again and again opens at an hour; what opened once did so on a day."""
+    asked = analyse(text)
+    assert asked.answer_type == "time"
+    assert (asked.units == ("clock",)) is clock
