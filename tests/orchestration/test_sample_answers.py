@@ -100,6 +100,7 @@ async def test_other_rows_stay_out(search: Search) -> None:
         "피아노 폐기 수수료",
         "도서관 프린터 요금",
         "electric car subsidy",
+        "Who is the director of the Central Library?",
         "museum opening hours",
         "how many teachers work at the residents centre",
     ],

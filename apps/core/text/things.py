@@ -2,7 +2,8 @@
 
 A question without a verb ("piano disposal fee", "전기차 보조금은 얼마인가요?") is made of nouns.
 What names the kind of the answer ("fee", "가격", "deadline") is no thing, because an answer need
-not repeat it; a Korean word that may be a verb before a noun ("버릴") is none either.
+not repeat it; a Korean word that may be a verb before a noun ("버릴") is none either. The office
+whose holder is asked for is a thing in any question.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from apps.core.text.questions import Question
+from apps.core.text.roles import role
 from apps.core.text.subjects import subjects
 from apps.core.text.tokens import stem
 
@@ -23,8 +25,10 @@ KOREAN_TAIL = re.compile(
 )
 # A verb, or a particle that needs one.
 KOREAN_VERBAL = re.compile(
-    r"언제|어디|얼마|어떻게|왜|누가|몇|.+(?:[요까니냐죠다줘려해돼져을를는에며서]|에게|으로|부터|까지|하고|[하되][가-힣]*|[려으]면|어도|아도)"
+    r"언제|어디|얼마|어떻게|왜|누가|몇|어느|어떤|무슨|.+(?:[요까니냐죠다줘려해돼져을를는에며서]|에게|으로|부터|까지|하고|[하되][가-힣]*|[려으]면|어도|아도)"
 )
+# A subject has a verb behind it; who writes "의" writes sentences.
+KOREAN_LINKED = re.compile(r"..+[이가의]")
 LONGEST = 4
 ENGLISH_ASKS = re.compile(
     r"\b(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|be|do|does|did|can|could"
@@ -47,9 +51,12 @@ FIRST, LAST, FINALS, FINAL_N, FINAL_L = 0xAC00, 0xD7A3, 28, 4, 8
 
 
 def things(question: Question) -> tuple[str, ...]:
-    """The subjects that are surely things; none when the question may have a verb."""
+    """The subjects that are surely things."""
     known = subjects(question)
     named = set(_korean(question.text) if KOREAN.search(question.text) else _english(question.text))
+    office = role(question)
+    if office is not None:
+        named.add(stem(office))
     return tuple(word for word in known if word in named and word not in KINDS)
 
 
@@ -62,7 +69,8 @@ def _english(text: str) -> Iterator[str]:
 
 def _korean(text: str) -> Iterator[str]:
     words = KOREAN_TAIL.sub("", text.strip(" ?？.!~")).split()
-    if not 0 < len(words) <= LONGEST or any(map(KOREAN_VERBAL.fullmatch, words)):
+    linked = any(map(KOREAN_LINKED.fullmatch, words[:-1]))
+    if not 0 < len(words) <= LONGEST or linked or any(map(KOREAN_VERBAL.fullmatch, words)):
         return
     yield stem(words[-1])
     yield from (stem(word) for word in words[:-1] if not _may_be_verb(word))
