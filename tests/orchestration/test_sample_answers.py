@@ -49,6 +49,7 @@ async def ask(search: Search, question: str) -> tuple[Draft, Abstention]:
         ("monthly parking pass class 2 price", "70,000 won"),
         ("How much is the fine for late books?", "There are no fines for late books"),
         ("When is the residents' centre open?", "09:00 to 18:00"),
+        ("책 몇 권까지 빌릴 수 있어요", "7권까지"),
         ("쌍둥이를 낳으면 축하금은 어떻게 계산해요?", "따로 계산한다"),
         ("API 키는 어떻게 만들어요?", "dtrag keys create"),
         ("한글날에 도서관 열어요?", "이름: 한글날"),

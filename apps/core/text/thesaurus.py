@@ -213,6 +213,9 @@ design designer architect
 """
 # What may follow a Korean word for its verb or its particle to be left over.
 TAIL = re.compile(r"(?:하|되|시|해|돼|는|기|면|려|고|도|지|인|안|나|요|어|었|서|던|게|야)[가-힣]*|")
+# A noun of one syllable, which the stemmer leaves with its particle ("키를", "책은").
+SINGLE = re.compile(r"([가-힣])[은는을를]?")
+SINGLE_PARTICLES = ("", "은", "는", "이", "가", "을", "를", "의", "에", "도", "로")
 
 
 def _groups(lists: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -239,6 +242,9 @@ def alike(word: str) -> Iterator[tuple[str, str]]:
 def instead(word: str) -> Instead | None:
     """What counts for a stem where it is looked for; None when nothing else does."""
     found = dict.fromkeys(terms(other) for _, other in alike(word))
+    noun = SINGLE.fullmatch(word)
+    if noun is not None:
+        found.update(dict.fromkeys(frozenset([noun[1] + one]) for one in SINGLE_PARTICLES))
     return Instead(of_stems([word]), tuple(found)) if found else None
 
 

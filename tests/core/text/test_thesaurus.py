@@ -56,3 +56,13 @@ def test_a_text_means_what_it_says_in_another_word() -> None:
     assert said.means("분실") == LIKE
     assert said.means("카드") == 1.0
     assert said.means("수영장") == 0.0
+
+
+def test_a_noun_of_one_syllable_is_known_with_any_particle() -> None:
+    """The stemmer leaves "키를" whole."""
+    word = instead("키를")
+    assert word is not None
+    wanted = Rarity.over([]).wanted(of_stems(["키를"]), [word])
+    assert wanted.recall(terms("키는 서버에 있다")) == LIKE
+    assert wanted.recall(terms("키보드")) == 0.0
+    assert instead("국가") is None
