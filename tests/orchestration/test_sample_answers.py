@@ -54,6 +54,7 @@ async def ask(search: Search, question: str) -> tuple[Draft, Abstention]:
         ("API 키는 어떻게 만들어요?", "dtrag keys create"),
         ("한글날에 도서관 열어요?", "이름: 한글날"),
         ("Which office handles bicycles?", "Transport Division"),
+        ("where do I report a broken streetlight", "Scan the code on the pole"),
         ("how do i renew a book", "extended once"),
         ("청년 월세 지원 나이 제한", "만 19세 이상 34세 이하"),
         ("When does the library close on weekdays?", "09:00–20:00"),

@@ -59,8 +59,9 @@ class Cut:
         return Said(words, normal("\n".join([self.title_text, *(self.texts[at] for at in wanted)])))
 
     def speaks(self, word: str) -> bool:
-        """Whether a stem stands in the passage; a Korean one may be a part of a word."""
-        return word in self.known or (not word.isascii() and word in self.flat)
+        """Whether a stem or a phrase stands in it; a Korean stem may be a part of a word."""
+        whole = word.isascii() and " " not in word
+        return word in self.known or (not whole and word in self.flat)
 
     def alone(self, place: int) -> bool:
         """Whether the sentence is a record, which says nothing of its neighbours."""

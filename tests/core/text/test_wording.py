@@ -11,6 +11,7 @@ from apps.core.text.wording import reworded
 
 PARKING = "경형 자동차의 주차 요금은 절반을 감면한다. 소파는 8,000원이다. 벚꽃축제를 연다."
 LIBRARY = "쉬는 날은 둘째 월요일이다. 과태료는 없다. 도서관 휴일과 할부를 적는다."
+COMPOUNDS = "A broken street light is repaired. The notebook is on the whiteboard."
 ENGLISH = "The lift is closed. You can upload a file. The fine is due. Careful drivers pay less."
 
 
@@ -19,7 +20,8 @@ def exchange(question: str, *texts: str) -> str:
 
     def place(word: str) -> int | None:
         spoken = (
-            word in stems(text) or (not word.isascii() and word in normal(text)) for text in texts
+            word in stems(text) or ((" " in word or not word.isascii()) and word in normal(text))
+            for text in texts
         )
         return next((at for at, held in enumerate(spoken) if held), None)
 
@@ -37,6 +39,8 @@ def exchange(question: str, *texts: str) -> str:
         ("휴관일은 언제?", (PARKING, LIBRARY), "쉬는 날은 언제?"),
         ("Is there an elevator?", (ENGLISH,), "Is there an lift?"),
         ("Can I uplaod it?", (ENGLISH,), "Can I upload it?"),
+        ("Is a streetlight broken?", (COMPOUNDS,), "Is a street light broken?"),
+        ("Is the white board clean?", (COMPOUNDS,), "Is the whiteboard clean?"),
         ("Is a car allowed?", (ENGLISH,), "Is a car allowed?"),
     ],
 )
