@@ -73,13 +73,12 @@ async def test_the_quotes_hold_the_answer(search: Search, question: str, quote: 
     [
         ("옥외광고물 허가 며칠 걸려요?", "7일"),
         ("세정과 내선번호", "2310"),
+        ("책 몇 권까지 빌릴 수 있어요", "7권까지"),
         ("2급지 공영주차장의 월 정기권은 얼마인가요?", "70,000원"),
     ],
 )
-async def test_a_cell_of_a_row_is_the_short_answer(
-    search: Search, question: str, short: str
-) -> None:
-    """The column that the question names decides between the numbers of a row."""
+async def test_the_short_answer(search: Search, question: str, short: str) -> None:
+    """The column that the question names decides in a row; a bound stays with its value."""
     draft, _ = await ask(search, question)
     assert draft.short_answer == short
 
