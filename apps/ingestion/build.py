@@ -1,7 +1,7 @@
 """Stored chunks into a new index version: aside from the served one, then switched.
 
-A version is the one before it, extended: its lexical segments are hard links (tantivy never
-changes a segment), dead rows stay as gaps, and new rows follow. When more than `DEAD_SHARE` of
+A version is the one before it, extended: dead rows stay as gaps, new rows follow, and lexical files
+that do not change are hard links. When more than `DEAD_SHARE` of
 the rows are gaps, the version is written anew. Only one process builds at a time; a builder
 that is killed leaves a partial directory, which means nothing and is swept by the next one.
 """
@@ -25,15 +25,13 @@ from apps.core.artifacts.rows import DEAD, Columns, Rows
 from apps.core.domain.models import Passage
 from apps.core.domain.ports import FloatArray
 from apps.core.errors import IndexNotReady, Unprocessable
-from apps.core.retrieval import dense, ivf, schema
+from apps.core.retrieval import dense, grains, ivf
 from apps.core.retrieval.index import LEXICAL
 from apps.core.retrieval.options import SearchOptions
 
 DEAD_SHARE = 0.3
 FAISS_ABOVE = SearchOptions().faiss_above
 NO_VECTORS: FloatArray = np.zeros((0, 0), np.float32)
-# tantivy replaces these by renaming, but a lock or a list must not be shared between versions.
-OWN_FILES = (".json", ".lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,27 +234,21 @@ def _lines(previous: _Previous, plan: _Plan) -> Iterator[bytes]:
 
 
 def _write_lexical(target: Path, previous: _Previous, plan: _Plan) -> None:
-    first = len(plan.kept)
-    added = [(first + number, passage) for number, passage in enumerate(plan.added)]
     if plan.linked and previous.directory is not None:
-        shutil.copytree(previous.directory / LEXICAL, target, copy_function=_link)
-        if added or plan.removed:
-            schema.extend(target, added, plan.removed)
+        source = previous.directory / LEXICAL
+        if not (plan.added or plan.removed):
+            shutil.copytree(source, target, copy_function=_link)
+            return
+        gone = np.array([origin is None for origin in plan.kept], np.bool_)
+        grains.write(target, grains.extended(grains.read(source), plan.added, gone))
         return
     rows = previous.rows
-    carried = [
-        (number, rows.passage(origin))
-        for number, origin in enumerate(plan.kept)
-        if origin is not None and rows is not None
-    ]
-    schema.create(target)
-    schema.extend(target, [*carried, *added], ())
+    carried = [rows.passage(origin) for origin in plan.kept if origin is not None and rows]
+    none = np.zeros(0, np.bool_)
+    grains.write(target, grains.extended(grains.NOTHING, [*carried, *plan.added], none))
 
 
 def _link(source: str, target: str) -> None:
-    if source.endswith(OWN_FILES):
-        shutil.copyfile(source, target)
-        return
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links

@@ -135,17 +135,17 @@ def test_gaps_are_closed_when_they_are_many(tmp_path: Path) -> None:
         assert np.allclose(index._dense.matrix[at], EMBEDDER.passages([text])[0])  # type: ignore[union-attr]
 
 
-def test_segments_are_shared_between_versions(tmp_path: Path) -> None:
-    """A version that adds one document links the segments of the one before."""
-    old = publish(tmp_path, [row(f"d{number}", f"문서 {number}번") for number in range(10)])
-    new = publish(tmp_path, [row("new", "새 문서")])
-    shared = {
-        path.name
-        for path in (tmp_path / new / "lexical").rglob("*")
-        if path.is_file() and path.stat().st_nlink > 1
+def test_lexical_files_are_shared_when_only_vectors_join(tmp_path: Path) -> None:
+    """They are links of the same files, and a version with another document has its own."""
+    old = publish(tmp_path, [row("d0", "문서 0번", vector=False)])
+    vectors = {"d0#0": EMBEDDER.passages(["문서 0번"])[0]}
+    joined = build.set_vectors(tmp_path, vectors, embedder_id=EMBEDDER.id, now=NOON)
+    other = publish(tmp_path, [row("new", "새 문서")])
+    links = {
+        name: {path.stat().st_nlink for path in (tmp_path / name / "lexical").iterdir()}
+        for name in (old, joined, other)
     }
-    assert shared
-    assert not any(name.endswith(".json") for name in shared)
+    assert links == {old: {2}, joined: {2}, other: {1}}
     manifests.verify(tmp_path / old, manifests.read(tmp_path / old))
 
 

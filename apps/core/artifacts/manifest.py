@@ -13,6 +13,8 @@ from apps.core.domain.models import Language
 from apps.core.errors import IndexNotReady
 
 NAME = "manifest.json"
+# Rises when files of a version change their meaning; 2: postings are flat columns of counts.
+FORMAT = 2
 PREFIX_RULE = "query: /passage: where the embedder asks for it"
 
 
@@ -50,6 +52,7 @@ class Manifest:
     dims: int = 0
     dtype: str = "float32"
     prefix_rule: str = PREFIX_RULE
+    format: int = FORMAT
     means: Mapping[Language, LanguageMean] = field(default_factory=dict)
     files: Mapping[str, FileSum] = field(default_factory=dict)
 
@@ -65,13 +68,15 @@ def read(directory: Path) -> Manifest:
     """Read the card of a version.
 
     Raises:
-        IndexNotReady: it is missing or damaged.
+        IndexNotReady: it is missing or damaged, or another program's.
     """
     try:
         body = orjson.loads((directory / NAME).read_bytes())
         seal = body.pop("sha256")
         if seal != _seal(body):
             raise ValueError("the checksum differs")
+        if body.setdefault("format", 1) != FORMAT:
+            raise IndexNotReady(_other_format(directory, body["format"]))
         means = {name: LanguageMean(**mean) for name, mean in body.pop("means").items()}
         files = {name: FileSum(**entry) for name, entry in body.pop("files").items()}
         return Manifest(**body, means=means, files=files)
@@ -112,6 +117,13 @@ def _sum(path: Path) -> FileSum:
 def _seal(body: Mapping[str, object]) -> str:
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).hexdigest()
+
+
+def _other_format(directory: Path, found: object) -> str:
+    return (
+        f"Index version {directory.name!r} has format {found}, this program reads {FORMAT}: the "
+        "service writes it anew from the database when it starts."
+    )
 
 
 def _damage(directory: Path, name: str, reason: str) -> str:

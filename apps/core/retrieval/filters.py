@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,34 @@ from numpy.typing import NDArray
 
 from apps.core.artifacts.rows import Columns
 from apps.core.domain.models import Filters, Passage
-from apps.core.retrieval.schema import category_key, day, doc_key, language_key, tag_key
 
 BoolArray = NDArray[np.bool_]
+
+
+def doc_key(doc_id: str) -> str:
+    """The filter term of a document."""
+    return f"d:{doc_id}"
+
+
+def tag_key(tag: str) -> str:
+    """The filter term of a tag."""
+    return f"t:{tag}"
+
+
+def language_key(language: str) -> str:
+    """The filter term of a language."""
+    return f"l:{language}"
+
+
+def category_key(path: Sequence[str]) -> str:
+    """The filter term of a category path; a passage has one for each prefix of its path."""
+    return "c:" + "\x1f".join(path)
+
+
+def day(date: str | None) -> int:
+    """An ISO date as yyyymmdd, 0 when there is none or it is not a date."""
+    digits = (date or "").replace("-", "")
+    return int(digits) if len(digits) == 8 and digits.isdecimal() and digits.isascii() else 0
 
 
 def admits(filters: Filters, passage: Passage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,6 +12,7 @@ from apps.core.artifacts import manifest as manifests
 from apps.core.artifacts import rows as row_files
 from apps.core.artifacts import vectors
 from apps.core.artifacts.manifest import Manifest
+from apps.core.artifacts.rows import Columns
 from apps.core.domain.models import (
     Filters,
     Hit,
@@ -29,7 +31,7 @@ from apps.core.retrieval.lexical import LexicalHits, LexicalLeg
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language
 
-LEXICAL = "lexical"  # the directory of both tantivy indexes
+LEXICAL = "lexical"  # its directory
 # Each of the lexical leg's two queries gives so many: 30 to 100 rank ordinary questions alike. More
 # than `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
 LEXICAL_CANDIDATES = 30
@@ -65,7 +67,7 @@ class OpenIndex:
         self._options = options
         self.rows = row_files.open_rows(directory, version)
         self._passage = lru_cache(maxsize=PASSAGES_KEPT)(self.rows.passage)
-        self._lexical = LexicalLeg(directory / LEXICAL)
+        self._lexical = LexicalLeg(directory / LEXICAL, _by_language(self.rows.columns))
         self._dense: DenseLeg | None = dense.open_leg(
             vectors.open_matrix(directory, version),
             self.rows.columns["language"],
@@ -92,14 +94,14 @@ class OpenIndex:
         asked = language.detect(query.text)
         limit = _wanted(query.top_k)
         near, strange_limit = dense.NOTHING, 0
+        allowed = self._allowed(query.filters)
         if question is not None and self._dense is not None:
-            allowed = self._allowed(query.filters)
             near = self._dense.search(question, allowed=allowed, limit=DENSE_CANDIDATES)
             strange_limit = limit + LEXICAL_CANDIDATES
         found = self._lexical.search(
             query.text,
             language=asked,
-            filters=query.filters,
+            allowed=allowed,
             limit=limit,
             strange_limit=strange_limit,
         )
@@ -155,6 +157,12 @@ class OpenIndex:
             dense_top=near.scores[0] if near.scores else None,
             agreement=fusion.agreement(Leg(found.rows, found.scores), Leg(near.rows, near.scores)),
         )
+
+
+def _by_language(columns: Columns) -> Counter[Language]:
+    """Passages of each language, without dead rows."""
+    alive = zip(columns["chunk_id"], columns["language"], strict=True)
+    return Counter(name for chunk_id, name in alive if chunk_id is not None)
 
 
 def _wanted(top_k: int) -> int:

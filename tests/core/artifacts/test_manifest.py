@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from apps.core.artifacts import manifest as manifests
@@ -67,3 +68,16 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
     """A directory without a card is not a version."""
     with pytest.raises(IndexNotReady, match=r"manifest\.json"):
         manifests.read(tmp_path)
+
+
+@pytest.mark.parametrize("found", ["", "3"])
+def test_a_version_of_another_format_is_refused(directory: Path, found: str) -> None:
+    """What an older or a newer program wrote is not read, and the message says what helps."""
+    path = directory / manifests.NAME
+    body = orjson.loads(path.read_bytes())
+    del body["sha256"], body["format"]
+    if found:
+        body["format"] = int(found)
+    path.write_bytes(orjson.dumps({"sha256": manifests._seal(body), **body}))
+    with pytest.raises(IndexNotReady, match=f"format {found or 1}, .* writes it anew"):
+        manifests.read(directory)

@@ -446,15 +446,13 @@ async def test_as_many_are_found_as_are_asked_for(tmp_path: Path, top_k: int) ->
     assert len(result.hits) == top_k
 
 
-async def test_the_filter_holds_when_a_leg_ignores_it(
+async def test_the_filter_holds_when_the_legs_ignore_it(
     pool: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leg that lets everything through is caught by the last look at each hit."""
     from apps.core.retrieval.filters import RowSets
-    from apps.core.retrieval.lexical import LexicalLeg
 
     monkeypatch.setattr(RowSets, "mask", lambda self, _: np.ones(self.rows, np.bool_))
-    monkeypatch.setattr(LexicalLeg, "_limits", lambda *_: [])
     query = SearchQuery("검색 common words", top_k=50, filters=Filters(tags=("다",)))
     result = await pool.search(query)
     assert result.hits
