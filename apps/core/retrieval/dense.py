@@ -12,6 +12,7 @@ from apps.core.artifacts.manifest import LanguageMean
 from apps.core.artifacts.vectors import BLOCK_ROWS, has_vector
 from apps.core.domain.models import Language
 from apps.core.domain.ports import FloatArray
+from apps.core.retrieval import kernels
 from apps.core.retrieval.centres import passage_centres
 from apps.core.retrieval.coarse import Coarse, fit
 from apps.core.retrieval.filters import BoolArray
@@ -27,11 +28,11 @@ FEW_ROWS = 2_000
 class DenseHits:
     """Rows with the cosines of their centred vectors, best first; ties by row."""
 
-    rows: tuple[int, ...]
-    scores: tuple[float, ...]
+    rows: RowArray
+    scores: FloatArray
 
 
-NOTHING = DenseHits((), ())
+NOTHING = DenseHits(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class DenseLeg:
 
     matrix: FloatArray
     centres: FloatArray
+    names: tuple[str, ...]
     language: NDArray[np.int8]
     scale: FloatArray
     coarse: Coarse | None
@@ -56,25 +58,31 @@ class DenseLeg:
         if allowed is not None:
             rows = np.flatnonzero(allowed)
             if len(rows) <= FEW_ROWS:
-                return self._best(rows, self.cosines(question, rows), limit)
+                return self._nearest(rows, question, limit)
         if self.inverted is None or len(self.scale) <= self.exact_below:
             return self._scan(question, allowed, limit)
         rows = self.inverted.candidates(question, allowed=allowed, limit=limit)
-        return self._best(rows, self.cosines(question, rows), limit)
+        return self._nearest(rows, question, limit)
 
-    def cosines(self, question: FloatArray, rows: RowArray | slice) -> FloatArray:
-        """Exact cosines of `rows`; `ABSENT` where a row has no vector."""
+    def foreign(self, rows: RowArray, asked: Language) -> BoolArray:
+        """Which of `rows` are in another language than the question."""
+        if asked not in self.names:
+            return np.ones(len(rows), np.bool_)
+        foreign: BoolArray = self.language[rows] != self.names.index(asked)
+        return foreign
+
+    def cosines(self, question: FloatArray) -> FloatArray:
+        """Exact cosines of all rows; `ABSENT` where a row has no vector."""
         away = self.centres @ question
-        scale = self.scale[rows]
-        found = (self.matrix[rows] @ question - away[self.language[rows]]) * scale
-        cosines: FloatArray = np.where(scale > 0, found, ABSENT)
+        found = (self.matrix @ question - away[self.language]) * self.scale
+        cosines: FloatArray = np.where(self.scale > 0, found, ABSENT)
         return cosines
 
     def _scan(self, question: FloatArray, allowed: BoolArray | None, limit: int) -> DenseHits:
         if self.coarse is not None:
             rows = self.coarse.candidates(question, allowed)
-            return self._best(rows, self.cosines(question, rows), limit)
-        scores = self.cosines(question, slice(None))
+            return self._nearest(rows, question, limit)
+        scores = self.cosines(question)
         if allowed is not None:
             scores = np.where(allowed, scores, ABSENT)
         if len(scores) > limit:
@@ -86,7 +94,12 @@ class DenseLeg:
         order = np.lexsort((rows, -scores))[:limit]
         rows, scores = rows[order], scores[order]
         present = scores > ABSENT
-        return DenseHits(tuple(rows[present].tolist()), tuple(scores[present].tolist()))
+        return DenseHits(rows[present], scores[present])
+
+    def _nearest(self, rows: RowArray, question: FloatArray, limit: int) -> DenseHits:
+        away = self.centres @ question
+        columns = (self.matrix, self.language, self.scale)
+        return DenseHits(*kernels.nearest(columns, question, away, rows, limit))
 
 
 def open_leg(
@@ -101,7 +114,7 @@ def open_leg(
     if not means or not matrix.shape[1]:
         return None
     matrix = np.asarray(matrix)  # the same map without the subclass, whose indexing is slow
-    centres, codes = _centres(languages, means, matrix.shape[1])
+    names, centres, codes = _centres(languages, means, matrix.shape[1])
     scale = np.zeros(len(matrix), np.float32)
     present = has_vector(matrix)
     for start in range(0, len(matrix), BLOCK_ROWS):
@@ -115,14 +128,14 @@ def open_leg(
             rows=len(matrix),
             dims=matrix.shape[1],
         )
-    return DenseLeg(matrix, centres, codes, scale, coarse, inverted, exact_below)
+    return DenseLeg(matrix, centres, names, codes, scale, coarse, inverted, exact_below)
 
 
 def centred(
     matrix: FloatArray, languages: Sequence[str], means: Mapping[Language, LanguageMean]
 ) -> tuple[RowArray, FloatArray]:
     """Rows that have a vector, and those vectors centred and of unit length."""
-    centres, codes = _centres(languages, means, matrix.shape[1])
+    _, centres, codes = _centres(languages, means, matrix.shape[1])
     rows = np.flatnonzero(has_vector(matrix))
     away = matrix[rows] - centres[codes[rows]]
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
@@ -131,10 +144,10 @@ def centred(
 
 def _centres(
     languages: Sequence[str], means: Mapping[Language, LanguageMean], dims: int
-) -> tuple[FloatArray, NDArray[np.int8]]:
-    names = sorted(set(languages))
+) -> tuple[tuple[str, ...], FloatArray, NDArray[np.int8]]:
+    names = tuple(sorted(set(languages)))
     by_name = passage_centres(means, dims)
     zero = np.zeros(dims, np.float32)
     centres = np.stack([by_name.get(name, zero) for name in names]).astype(np.float32)
     position = {name: number for number, name in enumerate(names)}
-    return centres, np.array([position[name] for name in languages], np.int8)
+    return names, centres, np.array([position[name] for name in languages], np.int8)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.core.domain.ports import FloatArray
+from apps.core.retrieval import kernels
+
+RowArray = NDArray[np.int32] | NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 RRF_K = 60
 # A question whose best passage reaches this share of the highest possible BM25 is one that the
@@ -17,20 +27,20 @@ DEAF_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What one leg found, best first, each row once."""
+    """What one leg found, best first, each row once; both (rows,)."""
 
-    rows: tuple[int, ...]
-    scores: tuple[float, ...]
+    rows: RowArray
+    scores: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
     """Rows with their scores in 0..1, best first, ties by row, and each leg's scaled score."""
 
-    rows: tuple[int, ...]
-    scores: tuple[float, ...]
-    lexical: dict[int, float]
-    dense: dict[int, float]
+    rows: list[int]
+    scores: list[float]
+    lexical: list[float | None]
+    dense: list[float | None]
 
 
 def lexical_weight(reach: float, dense_weight: float) -> float:
@@ -42,37 +52,32 @@ def lexical_weight(reach: float, dense_weight: float) -> float:
     return (1 - dense_weight) * min(1.0, reach / UNDERSTOOD_REACH)
 
 
-def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Collection[int] = ()) -> Fused:
+def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Mask | None = None) -> Fused:
     """Join scaled scores; `weight` is the lexical leg's, the dense leg has the rest.
 
     BM25 is min-max scaled over the leg's candidates, a cosine is divided by the leg's best: nought
     is where centred vectors have nothing in common, and a large corpus has many good neighbours
     that min-max would pull apart. A row that a leg did not find gets nothing from it, but for
-    the rows of `foreign` (see `DEAF_SHARE`). A leg that found nothing has no weight.
+    the dense rows that are `foreign` (see `DEAF_SHARE`). A leg that found nothing has no weight.
 
     Source: Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval",
     ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
-    if not dense.rows:
+    if not len(dense.rows):
         return alone(lexical)
-    words, meaning = _scaled(lexical), _shared(dense)
-    if not words:
+    words, meaning = (lexical.rows, _scaled(lexical.scores)), (dense.rows, _shared(dense.scores))
+    if not len(lexical.rows):
         weight = 0.0
-    sums = {row: weight * score for row, score in words.items()}
-    near, heard = 1 - weight, 1 - weight + weight * DEAF_SHARE
-    for row, score in meaning.items():
-        known = sums.get(row)
-        if known is not None:
-            sums[row] = known + near * score
-        else:
-            sums[row] = (heard if row in foreign else near) * score
-    return _ordered(sums, words, meaning)
+    if foreign is None:
+        foreign = np.zeros(len(dense.rows), np.bool_)
+    rows, scores, of_words, of_meaning = kernels.convex(words, meaning, foreign, weight, DEAF_SHARE)
+    return Fused(rows.tolist(), scores.tolist(), _known(of_words), _known(of_meaning))
 
 
 def alone(lexical: Leg) -> Fused:
     """The lexical leg's own order, scaled."""
-    words = _scaled(lexical)
-    return Fused(lexical.rows, tuple(words.values()), words, {})
+    scores = _scaled(lexical.scores).tolist()
+    return Fused(lexical.rows.tolist(), scores, scores, [None] * len(scores))
 
 
 def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
@@ -83,45 +88,41 @@ def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
     """
     sums: dict[int, float] = {}
     for leg in (lexical, dense):
-        for place, row in enumerate(leg.rows, start=1):
+        for place, row in enumerate(leg.rows.tolist(), start=1):
             sums[row] = sums.get(row, 0.0) + (RRF_K + 1) / 2 / (RRF_K + place)
-    return _ordered(sums, _scaled(lexical), _shared(dense))
+    words = dict(zip(lexical.rows.tolist(), _scaled(lexical.scores).tolist(), strict=True))
+    meaning = dict(zip(dense.rows.tolist(), _shared(dense.scores).tolist(), strict=True))
+    rows = sorted(sums, key=lambda row: (-sums[row], row))
+    return Fused(
+        rows, [sums[row] for row in rows], [*map(words.get, rows)], [*map(meaning.get, rows)]
+    )
 
 
 def agreement(lexical: Leg, dense: Leg) -> float | None:
     """Mean share of one leg's first five that the other leg has among its first ten."""
-    if not lexical.rows or not dense.rows:
+    if not len(lexical.rows) or not len(dense.rows):
         return None
-    return (_share(lexical.rows, dense.rows) + _share(dense.rows, lexical.rows)) / 2
+    words, meaning = lexical.rows[:10].tolist(), dense.rows[:10].tolist()
+    return (_share(words, meaning) + _share(meaning, words)) / 2
 
 
 def _share(one: Sequence[int], other: Sequence[int]) -> float:
-    return len(set(one[:5]) & set(other[:10])) / len(one[:5])
+    return len(set(one[:5]) & set(other)) / len(one[:5])
 
 
-def _scaled(leg: Leg) -> dict[int, float]:
-    if not leg.rows:
-        return {}
-    low, high = leg.scores[-1], leg.scores[0]
-    if high <= low:
-        return dict.fromkeys(leg.rows, 1.0)
-    width = high - low
-    return {row: (score - low) / width for row, score in zip(leg.rows, leg.scores, strict=True)}
+def _scaled(scores: FloatArray) -> FloatArray:
+    if not len(scores):
+        return scores
+    low, high = scores[-1], scores[0]
+    return (scores - low) / (high - low) if high > low else np.ones_like(scores)
 
 
-def _shared(leg: Leg) -> dict[int, float]:
-    if not leg.rows or leg.scores[0] <= 0:
-        return _scaled(leg)
-    top = leg.scores[0]
-    return {row: score / top for row, score in zip(leg.rows, leg.scores, strict=True)}
+def _shared(scores: FloatArray) -> FloatArray:
+    if not len(scores) or scores[0] <= 0:
+        return _scaled(scores)
+    shares: FloatArray = np.maximum(scores / scores[0], 0)
+    return shares
 
 
-def _ordered(sums: dict[int, float], lexical: dict[int, float], dense: dict[int, float]) -> Fused:
-    rows = sorted(sums)  # the sort by score is stable, so ties stay in the order of rows
-    rows.sort(key=sums.__getitem__, reverse=True)
-    scores = [sums[row] for row in rows]
-    if scores and not 0 <= scores[-1] <= scores[0] <= 1:
-        scores = [min(1.0, max(0.0, score)) for score in scores]
-    if dense and min(dense.values()) < 0:
-        dense = {row: max(0.0, score) for row, score in dense.items()}
-    return Fused(tuple(rows), tuple(scores), lexical, dense)
+def _known(scores: NDArray[np.float64]) -> list[float | None]:
+    return [None if isnan(score) else score for score in scores.tolist()]

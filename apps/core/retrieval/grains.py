@@ -20,6 +20,7 @@ from apps.core.text import sentences, tokens
 PASSAGES = "passages"
 WINDOWS = "windows"
 OWNERS = "windows-owners"
+IMPACTS = ("passages-impacts", "windows-impacts")
 SPREADS = "windows-spreads"
 # A window starts at each sentence and holds as many as it takes to reach this length: about
 # three sentences of Korean prose, or six to ten lines of a page cut up by its layout. On the dev
@@ -39,17 +40,26 @@ class Grains:
 
     passages: stems by row.
     windows: pairs of syllables by window.
+    impacts: what the postings of both are worth.
     owners: (windows,) the row that each window belongs to, rising.
     spreads: (terms of windows,) in how many passages a pair stands.
     """
 
     passages: Postings
     windows: Postings
+    impacts: tuple[NDArray[np.uint16], NDArray[np.uint16]]
     owners: NDArray[np.int32]
     spreads: NDArray[np.int32]
 
 
-NOTHING = Grains(postings.NOTHING, postings.NOTHING, np.zeros(0, np.int32), np.zeros(0, np.int32))
+NO_IMPACTS = np.zeros(0, np.uint16)
+NOTHING = Grains(
+    postings.NOTHING,
+    postings.NOTHING,
+    (NO_IMPACTS, NO_IMPACTS),
+    np.zeros(0, np.int32),
+    np.zeros(0, np.int32),
+)
 
 
 def extended(old: Grains, added: Sequence[Passage], gone: NDArray[np.bool_]) -> Grains:
@@ -62,7 +72,8 @@ def extended(old: Grains, added: Sequence[Passage], gone: NDArray[np.bool_]) -> 
         owners = np.concatenate([owners, owned + np.int32(len(passages.lengths))])
         passages = postings.joined(passages, rows)
         windows = postings.joined(windows, pieces)
-    return Grains(passages, windows, owners, _spreads(windows, owners))
+    worth = postings.impacts(passages), postings.impacts(windows)
+    return Grains(passages, windows, worth, owners, _spreads(windows, owners))
 
 
 def write(directory: Path, grains: Grains) -> None:
@@ -70,6 +81,8 @@ def write(directory: Path, grains: Grains) -> None:
     directory.mkdir(parents=True)
     postings.write(directory, PASSAGES, grains.passages)
     postings.write(directory, WINDOWS, grains.windows)
+    for name, impacts in zip(IMPACTS, grains.impacts, strict=True):
+        postings.save(directory, name, impacts)
     postings.save(directory, OWNERS, grains.owners)
     postings.save(directory, SPREADS, grains.spreads)
 
@@ -79,6 +92,7 @@ def read(directory: Path) -> Grains:
     return Grains(
         postings.read(directory, PASSAGES),
         postings.read(directory, WINDOWS),
+        (postings.load(directory, IMPACTS[0]), postings.load(directory, IMPACTS[1])),
         postings.load(directory, OWNERS),
         postings.load(directory, SPREADS),
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from apps.core.artifacts import manifest as manifests
 from apps.core.artifacts import rows as row_files
 from apps.core.artifacts import vectors
@@ -35,9 +37,10 @@ LEXICAL = "lexical"  # its directory
 # Each of the lexical leg's two queries gives so many: 30 to 100 rank ordinary questions alike. More
 # than `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
 LEXICAL_CANDIDATES = 30
+STRANGE_MORE = LEXICAL_CANDIDATES
 FEW_WANTED = 20
 DENSE_CANDIDATES = 60
-NO_LEG = Leg((), ())
+NO_LEG = Leg(np.zeros(0, np.int32), np.zeros(0, np.float32))
 UNASKED = SearchSignals()
 PASSAGES_KEPT = 8192  # decoded; about 4 kB each
 
@@ -97,7 +100,7 @@ class OpenIndex:
         allowed = self._allowed(query.filters)
         if question is not None and self._dense is not None:
             near = self._dense.search(question, allowed=allowed, limit=DENSE_CANDIDATES)
-            strange_limit = limit + LEXICAL_CANDIDATES
+            strange_limit = limit + STRANGE_MORE
         found = self._lexical.search(
             query.text,
             language=asked,
@@ -126,27 +129,26 @@ class OpenIndex:
         words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
         if dense_weight is None:
             return fusion.convex(NO_LEG, meaning, weight=0.0)
-        if not meaning.rows:
+        if not len(meaning.rows):
             return fusion.alone(words)
         if self._options.fusion == "rrf":
             return fusion.reciprocal_rank(words, meaning)
         weight = fusion.lexical_weight(found.reach, dense_weight)
-        languages = self.rows.columns["language"]
-        foreign = {row for row in near.rows if languages[row] != asked}
+        foreign = self._dense.foreign(near.rows, asked) if self._dense else None
         return fusion.convex(words, meaning, weight=weight, foreign=foreign)
 
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []
         limited = not query.filters.empty
-        words, meaning = fused.lexical.get, fused.dense.get
-        for row, score in zip(fused.rows, fused.scores, strict=True):
+        columns = (fused.rows, fused.scores, fused.lexical, fused.dense)
+        for row, score, words, meaning in zip(*columns, strict=True):
             if len(hits) == query.top_k or score < query.min_score:
                 break
             passage = self._passage(row)
             # The legs obey the filter; this last look is what a caller can rely on.
             if limited and not admits(query.filters, passage):
                 continue
-            hits.append(Hit(passage, score, Scores(words(row), meaning(row))))
+            hits.append(Hit(passage, score, Scores(words, meaning)))
         return tuple(hits)
 
     def _signals(self, found: LexicalHits, near: DenseHits, hits: Sequence[Hit]) -> SearchSignals:
@@ -154,7 +156,7 @@ class OpenIndex:
             lexical_top=found.top,
             lexical_gap=found.gap,
             coverage=highlight.coverage(found.idf, [hit.passage for hit in hits[:3]]),
-            dense_top=near.scores[0] if near.scores else None,
+            dense_top=float(near.scores[0]) if len(near.scores) else None,
             agreement=fusion.agreement(Leg(found.rows, found.scores), Leg(near.rows, near.scores)),
         )
 

@@ -12,15 +12,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.core.domain.models import Language
-from apps.core.retrieval import grains
+from apps.core.domain.ports import FloatArray
+from apps.core.retrieval import grains, kernels
 from apps.core.retrieval.filters import BoolArray
-from apps.core.retrieval.postings import Postings
-from apps.core.retrieval.scoring import CEILING, Scorer
+from apps.core.retrieval.kernels import FIELDS
+from apps.core.retrieval.postings import CEILING, Postings
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
 
@@ -43,6 +46,9 @@ ASKING_SHARE = 0.3
 STRANGE_REACH = 0.2
 
 
+EVERY_ROW = np.zeros(0, np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class LexicalHits:
     """Rows with their scores, best first; ties by row.
@@ -53,28 +59,26 @@ class LexicalHits:
     idf: weight of each query bigram; one of no passage weighs as one of a single passage.
     """
 
-    rows: tuple[int, ...]
-    scores: tuple[float, ...]
+    rows: NDArray[np.int32]
+    scores: FloatArray
     top: float
     gap: float
     reach: float
     idf: dict[str, float]
 
 
-NOTHING = LexicalHits((), (), 0.0, 0.0, 0.0, {})
+NOTHING = LexicalHits(np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, 0.0, 0.0, {})
 
 
 @dataclass(frozen=True, slots=True)
 class _Term:
     """A query term: its weight among passages of one language, and where its postings lie.
 
-    weight: the most that it adds to the score of a passage.
+    place: where its postings begin and end, and `idf` by the share of its field.
     """
 
     idf: float
-    weight: float
-    begin: int
-    end: int
+    place: tuple[int, int, float]
 
 
 class _Terms(dict[str, _Term]):
@@ -101,7 +105,12 @@ class LexicalLeg:
     def __init__(self, directory: Path, passages: Mapping[Language, int]) -> None:
         """Open `directory`; `passages` counts those of each language."""
         self._grains = grains.read(directory)
-        self._scorer = Scorer(self._grains)
+        self._columns = (
+            (self._grains.windows.docs, self._grains.impacts[1]),
+            (self._grains.passages.docs, self._grains.impacts[0]),
+        )
+        rows = len(self._grains.passages.lengths)
+        self._firsts = np.searchsorted(self._grains.owners, np.arange(rows + 1))
         self._passages = passages
         # Not lru_cache: it would hold this leg, and with it the files of a replaced version.
         self._terms: dict[tuple[Field, Language], _Terms] = {}
@@ -127,7 +136,7 @@ class LexicalLeg:
         plain = tokens.normal(text)
         pairs = self._known("bigrams", language).of(tokens.normal_bigrams(plain))
         stems = self._known("stems", language).of(tokens.normal_stems(plain))
-        full = sum([term.weight for term in (*pairs.values(), *stems.values())])
+        full = CEILING * sum([term.place[2] for term in (*pairs.values(), *stems.values())])
         heavy = _heavy(pairs), _heavy(stems)
         most = max(limit, strange_limit)
         rows, scores = self._leading(*heavy, allowed, most)
@@ -135,30 +144,31 @@ class LexicalLeg:
         if left_out and len(rows) < ENOUGH_SHARE * most:
             # What was left out may be all that some passages share with the question.
             rows, scores = self._leading([*pairs.values()], [*stems.values()], allowed, most)
-        if not rows:
+        if not len(rows):
             return NOTHING
-        reach = min(1.0, scores[0] / full)
+        top = float(scores[0])
+        reach = min(1.0, top / full)
         if reach >= STRANGE_REACH:
             rows, scores = rows[:limit], scores[:limit]
         return LexicalHits(
-            tuple(rows),
-            tuple(scores),
-            top=scores[0],
-            gap=scores[0] - (scores[1] if len(scores) > 1 else 0.0),
+            rows,
+            scores,
+            top=top,
+            gap=top - (float(scores[1]) if len(scores) > 1 else 0.0),
             reach=reach,
             idf={word: term.idf for word, term in pairs.items()},
         )
 
     def _leading(
         self, pairs: list[_Term], stems: list[_Term], allowed: BoolArray | None, limit: int
-    ) -> tuple[list[int], list[float]]:
-        terms = [*pairs, *stems]
-        wanted = (
-            np.array([term.begin for term in terms], np.int64),
-            np.array([term.end for term in terms], np.int64),
-            np.array([term.weight for term in terms], np.float32),
+    ) -> tuple[NDArray[np.int32], FloatArray]:
+        places = [term.place for term in (*pairs, *stems)]
+        wanted = np.fromiter(chain.from_iterable(places), np.float64, FIELDS * len(places))
+        may = EVERY_ROW if allowed is None else allowed
+        owners = self._grains.owners
+        return kernels.best_rows(
+            wanted, len(pairs), self._columns, owners, self._firsts, may, limit
         )
-        return self._scorer.leading(wanted, split=len(pairs), allowed=allowed, limit=limit)
 
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))
@@ -179,7 +189,7 @@ class LexicalLeg:
         idf = _idf(max(self._passages[language], count), count)
         if word in ASKING[language][field]:
             idf *= ASKING_SHARE
-        return _Term(idf, CEILING * SHARES[field] * idf, begin, end)
+        return _Term(idf, (begin, end, SHARES[field] * idf))
 
     def _grain(self, field: Field) -> Postings:
         return self._grains.windows if field == "bigrams" else self._grains.passages

@@ -1,8 +1,8 @@
 """Which documents hold which term how often: one inverted file of counts, as flat arrays.
 
 A term is known by a hash of eight bytes, so that a dictionary of any size is one sorted column,
-searched where it lies on the disk. Counts, not scores, are kept: what a count is worth depends on
-the mean length of all documents, which every publication moves.
+searched where it lies on the disk. Counts are kept beside what they are worth, because
+that depends on the mean length of all documents, which every publication moves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+K1 = 1.2
+B = 0.75
+# A term adds at most its weight times this.
+CEILING = K1 + 1
+# An impact is a whole number of steps from nought to the ceiling.
+STEPS = 65_535
 MOST = 255  # a term that stands in one document more often than this is counted no further
 Column = TypeVar("Column", bound=np.generic)
 
@@ -121,6 +127,19 @@ def joined(first: Postings, second: Postings) -> Postings:
         docs[target] = part.docs + shift
         counts[target] = part.counts
     return Postings(terms, starts, docs, counts, np.concatenate([first.lengths, second.lengths]))
+
+
+def impacts(postings: Postings) -> NDArray[np.uint16]:
+    """(postings,) what each count is worth, 0..`CEILING` in `STEPS`: more in a short document.
+
+    Source: Robertson, Zaragoza 2009, "The probabilistic relevance framework: BM25 and beyond",
+    Foundations and Trends in Information Retrieval 3(4).
+    """
+    alive = postings.lengths[postings.lengths > 0]
+    mean = np.float32(alive.mean() if len(alive) else 1)
+    norms = (K1 * (1 - B + B * postings.lengths / mean)).astype(np.float32)
+    counts = postings.counts.astype(np.float32)
+    return np.rint(STEPS * counts / (counts + norms[postings.docs])).astype(np.uint16)
 
 
 def write(directory: Path, name: str, postings: Postings) -> None:

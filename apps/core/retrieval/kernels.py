@@ -1,0 +1,288 @@
+"""The loops of a search that numpy has no name for, compiled at their first call.
+
+They stand in one file because the machine code that is kept beside it is made anew when this file
+changes, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.postings import CEILING, STEPS
+
+F = TypeVar("F", bound=Callable[..., Any])
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.int32] | NDArray[np.int64]
+# Begin and end of a term's postings, and its weight, one term after the other.
+Wanted = NDArray[np.float64]
+FIELDS = 3
+# Documents and impacts of one granularity; plain tuples cost less to hand over than classes.
+Column = tuple[NDArray[np.int32], NDArray[np.uint16]]
+STEP = np.float32(CEILING / STEPS)
+NOUGHT = np.float32(0)
+# Rows that are scored together; 512 to 4,096 take alike.
+BLOCK = 1_024
+# Sums of products are sorted into so many drawers to find the highest without sorting.
+DRAWERS = 4_096
+
+
+def _kept(function: F, *, fastmath: bool) -> F:
+    try:
+        return cast(F, numba.njit(nogil=True, fastmath=fastmath, cache=True)(function))
+    except RuntimeError:  # neither this directory nor the user's own may be written
+        return cast(F, numba.njit(nogil=True, fastmath=fastmath)(function))
+
+
+def compiled(function: F) -> F:
+    """Compile, and free the GIL."""
+    return _kept(function, fastmath=False)
+
+
+def summing(function: F) -> F:
+    """The same for sums whose terms may be added in any order."""
+    return _kept(function, fastmath=True)
+
+
+@compiled
+def _placed(rows: Rows, scores: FloatArray, held: int, row: int, score: np.float32) -> int:
+    """Put a row among the leaders, best first, ties by row; returns how many there are now."""
+    limit = len(rows)
+    if held == limit and (score < scores[-1] or (score == scores[-1] and row > rows[-1])):
+        return held
+    at = min(held, limit - 1)
+    while at > 0 and (score > scores[at - 1] or (score == scores[at - 1] and row < rows[at - 1])):
+        scores[at], rows[at] = scores[at - 1], rows[at - 1]
+        at -= 1
+    scores[at], rows[at] = score, row
+    return min(held + 1, limit)
+
+
+@compiled
+def _added(
+    wanted: Wanted,
+    cursors: NDArray[np.int64],
+    column: Column,
+    start: int,
+    end: int,
+    scores: FloatArray,
+    touched: NDArray[np.int32],
+    known: int,
+) -> int:
+    """Add to documents `start` to `end` what terms say of them; returns how many have a score.
+
+    `cursors` move on to each term's first posting behind them. `scores` and `touched` count
+    documents from `start`.
+    """
+    docs, impacts = column
+    for term in range(len(cursors)):
+        weight = np.float32(wanted[FIELDS * term + 2]) * STEP
+        place, last = cursors[term], int(wanted[FIELDS * term + 1])
+        while place < last and docs[place] < end:
+            doc = docs[place] - start
+            score = scores[doc]
+            touched[known] = doc  # stays when the next line counts it
+            known += score == NOUGHT
+            scores[doc] = score + weight * np.float32(impacts[place])
+            place += 1
+        cursors[term] = place
+    return known
+
+
+@compiled
+def _folded(
+    owners: NDArray[np.int32],
+    start: int,
+    windows: tuple[FloatArray, NDArray[np.int32]],
+    rows: tuple[FloatArray, NDArray[np.int32]],
+    known: int,
+) -> int:
+    """Give each row the score of its best window; returns how many rows have one."""
+    found = 0
+    for place in range(known):
+        window = windows[1][place]
+        score = windows[0][window]
+        windows[0][window] = NOUGHT
+        row = owners[window] - start
+        best = rows[0][row]
+        rows[1][found] = row
+        found += best == NOUGHT
+        rows[0][row] = max(best, score)
+    return found
+
+
+@compiled
+def best_rows(
+    wanted: Wanted,
+    split: int,
+    columns: tuple[Column, Column],
+    owners: NDArray[np.int32],
+    firsts: NDArray[np.int64],
+    allowed: Mask,
+    limit: int,
+) -> tuple[NDArray[np.int32], FloatArray]:
+    """The rows with the best lexical scores, best first, ties by row.
+
+    All terms are added up for `BLOCK` rows after the other, whose scores stay in the processor's
+    nearest cache; over all rows at once every posting would be a walk to memory.
+
+    Args:
+        wanted: begin, end and weight of each term; the first `split` are terms of windows.
+        split: how many are.
+        columns: documents and impacts of windows, and of rows.
+        owners: (windows,) the row of each window.
+        firsts: (rows + 1,) the first window of each row.
+        allowed: (rows,) which rows may be found; empty for all.
+        limit: how many rows at most.
+    """
+    total = len(firsts) - 1
+    cursors = wanted[::FIELDS].astype(np.int64)
+    pairs, stems = wanted[: FIELDS * split], wanted[FIELDS * split :]
+    widest = 0
+    for start in range(0, total, BLOCK):
+        widest = max(widest, firsts[min(total, start + BLOCK)] - firsts[start])
+    windows = np.zeros(widest, np.float32), np.empty(widest + 1, np.int32)
+    rows = np.zeros(BLOCK, np.float32), np.empty(BLOCK + 1, np.int32)
+    leaders, scores = np.empty(limit, np.int32), np.empty(limit, np.float32)
+    held = 0
+    for start in range(0, total, BLOCK):
+        end = min(total, start + BLOCK)
+        first, last = firsts[start], firsts[end]
+        known = _added(pairs, cursors[:split], columns[0], first, last, windows[0], windows[1], 0)
+        known = _folded(owners[first:last], start, windows, rows, known)
+        known = _added(stems, cursors[split:], columns[1], start, end, rows[0], rows[1], known)
+        for place in range(known):
+            row = rows[1][place]
+            score = rows[0][row]
+            rows[0][row] = NOUGHT
+            if len(allowed) == 0 or allowed[start + row]:
+                held = _placed(leaders, scores, held, start + row, score)
+    return leaders[:held], scores[:held]
+
+
+@compiled
+def _least(sums: NDArray[np.int32], top: int, wanted: int) -> tuple[int, int]:
+    """From which sum on there are `wanted` or a few more, and how many; none below nought."""
+    drawers = np.zeros(DRAWERS, np.int32)
+    width = top // DRAWERS + 1
+    for total in sums:
+        if total >= 0:
+            drawers[total // width] += 1
+    found, least = 0, DRAWERS
+    while least > 0 and found < wanted:
+        least -= 1
+        found += drawers[least]
+    return least * width, found
+
+
+@summing
+def first_look(
+    turned: NDArray[np.int8],
+    question: NDArray[np.int16],
+    allowed: NDArray[np.bool_],
+    wanted: int,
+) -> NDArray[np.int64]:
+    """The rows whose sums of products are highest, `wanted` of them or a few more, in order.
+
+    Args:
+        turned: (rows, axes).
+        question: (axes,).
+        allowed: (rows,) which rows may be found; empty for all.
+        wanted: how many. Rows with a sum below nought are never among them.
+    """
+    rows, axes = turned.shape
+    sums = np.empty(rows, np.int32)
+    top = 1
+    for row in range(rows):
+        total = np.int32(0)
+        for axis in range(axes):
+            total = np.int32(total + np.int32(turned[row, axis]) * np.int32(question[axis]))
+        if len(allowed) > 0 and not allowed[row]:
+            total = np.int32(-1)
+        sums[row] = total
+        top = max(top, int(total))
+    least, found = _least(sums, top, wanted)
+    leaders = np.empty(found, np.int64)
+    place = 0
+    for row in range(rows):
+        if sums[row] >= least:
+            leaders[place] = row
+            place += 1
+    return leaders[:place]
+
+
+@summing
+def nearest(
+    columns: tuple[FloatArray, NDArray[np.int8], FloatArray],
+    question: FloatArray,
+    away: FloatArray,
+    rows: NDArray[np.int64],
+    limit: int,
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Those of `rows` that have a vector, by their exact cosines, best first, ties by row."""
+    matrix, language, scale = columns
+    leaders = np.empty(limit, np.int64)
+    scores = np.empty(limit, np.float32)
+    held = 0
+    for row in rows:
+        if scale[row] <= 0:
+            continue
+        total = -away[language[row]]
+        for dim in range(len(question)):
+            total += matrix[row, dim] * question[dim]
+        score = np.float32(total * scale[row])
+        held = _placed(leaders, scores, held, row, score)
+    return leaders[:held], scores[:held]
+
+
+@compiled
+def convex(
+    lexical: tuple[Rows, FloatArray],
+    dense: tuple[Rows, FloatArray],
+    foreign: Mask,
+    weight: float,
+    deaf_share: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Join scaled scores; see `fusion.convex`.
+
+    Returns:
+        Rows, joint scores, and each leg's own, NaN where it did not find the row; best first.
+    """
+    count = len(lexical[0]) + len(dense[0])
+    rows = np.empty(count, np.int64)
+    sums = np.empty(count, np.float64)
+    words, meaning = np.full(count, np.nan), np.full(count, np.nan)
+    held = len(lexical[0])
+    for place in range(held):
+        rows[place], words[place] = lexical[0][place], lexical[1][place]
+        sums[place] = weight * words[place]
+    for other in range(len(dense[0])):
+        row, score = dense[0][other], dense[1][other]
+        place = 0
+        while place < len(lexical[0]) and rows[place] != row:
+            place += 1
+        if place == len(lexical[0]):
+            place = held
+            held += 1
+            rows[place] = row
+            sums[place] = weight * deaf_share * score if foreign[other] else 0.0
+        sums[place] += (1 - weight) * score
+        meaning[place] = score
+    order = np.empty(held, np.int64)
+    for place in range(held):
+        at = place
+        while at > 0 and (
+            sums[place] > sums[order[at - 1]]
+            or (sums[place] == sums[order[at - 1]] and rows[place] < rows[order[at - 1]])
+        ):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = place
+    for place in range(held):
+        sums[place] = min(1.0, max(0.0, sums[place]))
+    return rows[order], sums[order], words[order], meaning[order]
