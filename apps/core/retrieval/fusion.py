@@ -76,8 +76,11 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Mask | None = No
 
 def alone(lexical: Leg) -> Fused:
     """The lexical leg's own order, scaled."""
-    scores = _scaled(lexical.scores).tolist()
-    return Fused(lexical.rows.tolist(), scores, scores, [None] * len(scores))
+    scores = lexical.scores.tolist()
+    # As `_scaled`, which takes longer for the few hits of one leg.
+    low, width = (scores[-1], scores[0] - scores[-1]) if scores else (0.0, 0.0)
+    shares = [(score - low) / width if width else 1.0 for score in scores]
+    return Fused(lexical.rows.tolist(), shares, [*shares], [None] * len(shares))
 
 
 def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:

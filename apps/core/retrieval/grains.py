@@ -16,6 +16,7 @@ from apps.core.domain.models import Passage
 from apps.core.retrieval import postings
 from apps.core.retrieval.postings import Postings
 from apps.core.text import sentences, tokens
+from apps.core.text.asking import Field
 
 PASSAGES = "passages"
 WINDOWS = "windows"
@@ -50,6 +51,15 @@ class Grains:
     impacts: tuple[NDArray[np.uint16], NDArray[np.uint16]]
     owners: NDArray[np.int32]
     spreads: NDArray[np.int32]
+
+    def found(self, field: Field, word: str) -> tuple[int, int, int]:
+        """Where a term's postings begin and end, and how many passages hold it; 0 for none."""
+        grain = self.windows if field == "bigrams" else self.passages
+        place = grain.place(word)
+        if place < 0:
+            return 0, 0, 0
+        begin, end = grain.starts[place : place + 2].tolist()
+        return begin, end, int(self.spreads[place]) if field == "bigrams" else end - begin
 
 
 NO_IMPACTS = np.zeros(0, np.uint16)

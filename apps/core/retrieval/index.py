@@ -42,7 +42,7 @@ FEW_WANTED = 20
 DENSE_CANDIDATES = 60
 NO_LEG = Leg(np.zeros(0, np.int32), np.zeros(0, np.float32))
 UNASKED = SearchSignals()
-PASSAGES_KEPT = 8192  # decoded; about 4 kB each
+PASSAGES_KEPT = 16_384  # decoded; about 4 kB each
 
 
 @dataclass(frozen=True, slots=True)

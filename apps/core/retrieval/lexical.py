@@ -23,7 +23,7 @@ from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import grains, kernels
 from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.kernels import FIELDS
-from apps.core.retrieval.postings import CEILING, Postings
+from apps.core.retrieval.postings import CEILING
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
 
@@ -184,19 +184,12 @@ class LexicalLeg:
         weighs as one of a single passage: in a corpus of ten the formula's own value would let
         it outweigh every word that was found.
         """
-        begin, end = self._grain(field).span(word)
-        count = max(1, self._spread(word) if field == "bigrams" else end - begin)
+        begin, end, count = self._grains.found(field, word)
+        count = max(1, count)
         idf = _idf(max(self._passages[language], count), count)
         if word in ASKING[language][field]:
             idf *= ASKING_SHARE
         return _Term(idf, (begin, end, SHARES[field] * idf))
-
-    def _grain(self, field: Field) -> Postings:
-        return self._grains.windows if field == "bigrams" else self._grains.passages
-
-    def _spread(self, pair: str) -> int:
-        place = self._grains.windows.place(pair)
-        return 0 if place < 0 else int(self._grains.spreads[place])
 
 
 def _idf(total: int, count: int) -> float:

@@ -44,11 +44,6 @@ class Postings:
     counts: NDArray[np.uint8]
     lengths: NDArray[np.int32]
 
-    def span(self, word: str) -> tuple[int, int]:
-        """[start, end) of a word's postings; empty when no document holds it."""
-        place = self.place(word)
-        return (0, 0) if place < 0 else (int(self.starts[place]), int(self.starts[place + 1]))
-
     def place(self, word: str) -> int:
         """The number of a word's term, -1 when no document holds it."""
         wanted = np.uint64(hashed(word))
