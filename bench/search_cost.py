@@ -23,10 +23,9 @@ import numpy as np
 
 from apps.core.artifacts import manifest as manifests
 from apps.core.artifacts import vectors, versions
-from apps.core.domain.models import Filters, SearchQuery
+from apps.core.domain.models import SearchQuery
 from apps.core.retrieval import dense
-from apps.core.retrieval.index import DENSE_CANDIDATES, LEXICAL, LEXICAL_CANDIDATES, OpenIndex
-from apps.core.retrieval.lexical import LexicalLeg
+from apps.core.retrieval.index import DENSE_CANDIDATES, LEXICAL_CANDIDATES, OpenIndex
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language, pii, tokens
 from bench import corpus, index
@@ -49,7 +48,6 @@ def cost_us(stage: Callable[[str], object], questions: list[str]) -> float:
 def stages(directory: Path) -> dict[str, Callable[[str], object]]:
     """What is timed, by name."""
     opened = OpenIndex(directory, SearchOptions())
-    lexical = LexicalLeg(directory / LEXICAL)
     matrix = vectors.open_matrix(directory, directory.name)
     means = manifests.read(directory).means
     near = dense.open_leg(matrix, opened.rows.columns["language"], means)
@@ -58,8 +56,8 @@ def stages(directory: Path) -> dict[str, Callable[[str], object]]:
     found: dict[str, Callable[[str], object]] = {
         "mask": pii.mask,
         "tokens": lambda text: (tokens.bigrams(text), tokens.stems(text)),
-        "lexical leg": lambda text: lexical.search(
-            text, language=language.detect(text), filters=Filters(), limit=LEXICAL_CANDIDATES
+        "lexical leg": lambda text: opened.lexical.search(
+            text, language=language.detect(text), allowed=None, limit=LEXICAL_CANDIDATES
         ),
         "lexical search": lambda text: opened.rank(
             SearchQuery(text), question=None, use_lexical=True

@@ -24,7 +24,7 @@ from apps.core.domain.models import (
     SearchSignals,
 )
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import dense, fusion, highlight
+from apps.core.retrieval import dense, fusion, highlight, kernels
 from apps.core.retrieval.dense import DenseHits, DenseLeg
 from apps.core.retrieval.filters import BoolArray, RowSets, admits, row_sets
 from apps.core.retrieval.fusion import Fused, Leg
@@ -66,11 +66,12 @@ class OpenIndex:
         """
         self.manifest: Manifest = manifests.read(directory)
         manifests.verify(directory, self.manifest)
+        kernels.load()
         version = self.manifest.version
         self._options = options
         self.rows = row_files.open_rows(directory, version)
         self._passage = lru_cache(maxsize=PASSAGES_KEPT)(self.rows.passage)
-        self._lexical = LexicalLeg(directory / LEXICAL, _by_language(self.rows.columns))
+        self.lexical = LexicalLeg(directory / LEXICAL, _by_language(self.rows.columns))
         self._dense: DenseLeg | None = dense.open_leg(
             vectors.open_matrix(directory, version),
             self.rows.columns["language"],
@@ -78,6 +79,10 @@ class OpenIndex:
             inverted=open_inverted(directory / f"ivf-{version}.faiss"),
             exact_below=options.faiss_above,
         )
+
+    def same_space(self, embedder_id: str) -> bool:
+        """Whether the version's vectors come from this embedder; others never mix."""
+        return self.manifest.vectors > 0 and self.manifest.embedder == embedder_id
 
     @cached_property
     def _row_sets(self) -> RowSets:
@@ -101,7 +106,7 @@ class OpenIndex:
         if question is not None and self._dense is not None:
             near = self._dense.search(question, allowed=allowed, limit=DENSE_CANDIDATES)
             strange_limit = limit + STRANGE_MORE
-        found = self._lexical.search(
+        found = self.lexical.search(
             query.text,
             language=asked,
             allowed=allowed,
@@ -169,8 +174,3 @@ def _by_language(columns: Columns) -> Counter[Language]:
 
 def _wanted(top_k: int) -> int:
     return LEXICAL_CANDIDATES if top_k <= FEW_WANTED else top_k + LEXICAL_CANDIDATES
-
-
-def same_space(index: OpenIndex, embedder_id: str) -> bool:
-    """Whether the version's vectors come from this embedder; others never mix."""
-    return index.manifest.vectors > 0 and index.manifest.embedder == embedder_id

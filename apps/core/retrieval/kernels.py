@@ -7,6 +7,7 @@ changes, and no other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
@@ -24,6 +25,8 @@ Wanted = NDArray[np.float64]
 FIELDS = 3
 # Documents and impacts of one granularity; plain tuples cost less to hand over than classes.
 Column = tuple[NDArray[np.int32], NDArray[np.uint16]]
+# Scores of a block's documents, and the numbers of those that have one.
+Scores = tuple[FloatArray, NDArray[np.int32]]
 STEP = np.float32(CEILING / STEPS)
 NOUGHT = np.float32(0)
 # Rows that are scored together; 512 to 4,096 take alike.
@@ -32,21 +35,17 @@ BLOCK = 1_024
 DRAWERS = 4_096
 
 
-def _kept(function: F, *, fastmath: bool) -> F:
+def compiled(function: F, *, fastmath: bool = False) -> F:
+    """Compile, and free the GIL."""
     try:
         return cast(F, numba.njit(nogil=True, fastmath=fastmath, cache=True)(function))
     except RuntimeError:  # neither this directory nor the user's own may be written
         return cast(F, numba.njit(nogil=True, fastmath=fastmath)(function))
 
 
-def compiled(function: F) -> F:
-    """Compile, and free the GIL."""
-    return _kept(function, fastmath=False)
-
-
 def summing(function: F) -> F:
     """The same for sums whose terms may be added in any order."""
-    return _kept(function, fastmath=True)
+    return compiled(function, fastmath=True)
 
 
 @compiled
@@ -96,11 +95,7 @@ def _added(
 
 @compiled
 def _folded(
-    owners: NDArray[np.int32],
-    start: int,
-    windows: tuple[FloatArray, NDArray[np.int32]],
-    rows: tuple[FloatArray, NDArray[np.int32]],
-    known: int,
+    owners: NDArray[np.int32], start: int, windows: Scores, rows: Scores, known: int
 ) -> int:
     """Give each row the score of its best window; returns how many rows have one."""
     found = 0
@@ -117,6 +112,15 @@ def _folded(
 
 
 @compiled
+def _widest(firsts: NDArray[np.int64]) -> int:
+    """The most windows of a block."""
+    widest, total = 0, len(firsts) - 1
+    for start in range(0, total, BLOCK):
+        widest = max(widest, firsts[min(total, start + BLOCK)] - firsts[start])
+    return widest
+
+
+@compiled
 def best_rows(
     wanted: Wanted,
     split: int,
@@ -126,10 +130,10 @@ def best_rows(
     allowed: Mask,
     limit: int,
 ) -> tuple[NDArray[np.int32], FloatArray]:
-    """The rows with the best lexical scores, best first, ties by row.
+    """The rows with the best lexical scores, best first, ties by row; at most `limit`.
 
-    All terms are added up for `BLOCK` rows after the other, whose scores stay in the processor's
-    nearest cache; over all rows at once every posting would be a walk to memory.
+    All terms are added up for one block of rows after the other, whose scores stay in the
+    processor's nearest cache; over all rows at once every posting would be a walk to memory.
 
     Args:
         wanted: begin, end and weight of each term; the first `split` are terms of windows.
@@ -138,14 +142,11 @@ def best_rows(
         owners: (windows,) the row of each window.
         firsts: (rows + 1,) the first window of each row.
         allowed: (rows,) which rows may be found; empty for all.
-        limit: how many rows at most.
     """
     total = len(firsts) - 1
     cursors = wanted[::FIELDS].astype(np.int64)
     pairs, stems = wanted[: FIELDS * split], wanted[FIELDS * split :]
-    widest = 0
-    for start in range(0, total, BLOCK):
-        widest = max(widest, firsts[min(total, start + BLOCK)] - firsts[start])
+    widest = _widest(firsts)
     windows = np.zeros(widest, np.float32), np.empty(widest + 1, np.int32)
     rows = np.zeros(BLOCK, np.float32), np.empty(BLOCK + 1, np.int32)
     leaders, scores = np.empty(limit, np.int32), np.empty(limit, np.float32)
@@ -158,10 +159,9 @@ def best_rows(
         known = _added(stems, cursors[split:], columns[1], start, end, rows[0], rows[1], known)
         for place in range(known):
             row = rows[1][place]
-            score = rows[0][row]
-            rows[0][row] = NOUGHT
             if len(allowed) == 0 or allowed[start + row]:
-                held = _placed(leaders, scores, held, start + row, score)
+                held = _placed(leaders, scores, held, start + row, rows[0][row])
+            rows[0][row] = NOUGHT
     return leaders[:held], scores[:held]
 
 
@@ -187,13 +187,10 @@ def first_look(
     allowed: NDArray[np.bool_],
     wanted: int,
 ) -> NDArray[np.int64]:
-    """The rows whose sums of products are highest, `wanted` of them or a few more, in order.
+    """The rows whose products with the question sum up highest, `wanted` or a few more, in order.
 
-    Args:
-        turned: (rows, axes).
-        question: (axes,).
-        allowed: (rows,) which rows may be found; empty for all.
-        wanted: how many. Rows with a sum below nought are never among them.
+    `turned` is (rows, axes), `question` (axes,). `allowed` says which rows may be found, empty for
+    all; a row with a sum below nought is never found.
     """
     rows, axes = turned.shape
     sums = np.empty(rows, np.int32)
@@ -248,11 +245,7 @@ def convex(
     weight: float,
     deaf_share: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Join scaled scores; see `fusion.convex`.
-
-    Returns:
-        Rows, joint scores, and each leg's own, NaN where it did not find the row; best first.
-    """
+    """Rows, joint scores, and each leg's own, NaN where it lacks the row; see `fusion.convex`."""
     count = len(lexical[0]) + len(dense[0])
     rows = np.empty(count, np.int64)
     sums = np.empty(count, np.float64)
@@ -286,3 +279,22 @@ def convex(
     for place in range(held):
         sums[place] = min(1.0, max(0.0, sums[place]))
     return rows[order], sums[order], words[order], meaning[order]
+
+
+@cache
+def load() -> None:
+    """Call each loop once with columns of the types it will see: .4 s, or 10 s to compile."""
+    docs, impacts = _mapped(np.zeros(1, np.int32)), _mapped(np.zeros(1, np.uint16))
+    column = (docs, impacts)
+    firsts, floats = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    best_rows(np.zeros(0), 0, (column, column), docs, firsts, np.zeros(0, np.bool_), 1)
+    first_look(np.zeros((1, 1), np.int8), np.zeros(1, np.int16), np.zeros(0, np.bool_), 1)
+    matrix = _mapped(np.zeros((1, 1), np.float32))
+    rows = np.zeros(0, np.int64)
+    found = nearest((matrix, np.zeros(1, np.int8), floats), floats, floats, rows, 1)
+    convex((np.zeros(0, np.int32), floats[:0]), found, np.zeros(0, np.bool_), 0.5, 0.5)
+
+
+def _mapped(column: NDArray[np.generic]) -> Any:
+    column.flags.writeable = False
+    return column

@@ -127,8 +127,7 @@ class LexicalLeg:
         """Find passages that share terms with `text`; a passage counts by its best window.
 
         Args:
-            text: the question.
-            language: its language.
+            language: the question's.
             allowed: (rows,) which passages may be found; None for all.
             limit: how many.
             strange_limit: how many where the best passage stays below `STRANGE_REACH`.
@@ -136,7 +135,6 @@ class LexicalLeg:
         plain = tokens.normal(text)
         pairs = self._known("bigrams", language).of(tokens.normal_bigrams(plain))
         stems = self._known("stems", language).of(tokens.normal_stems(plain))
-        full = CEILING * sum([term.place[2] for term in (*pairs.values(), *stems.values())])
         heavy = _heavy(pairs), _heavy(stems)
         most = max(limit, strange_limit)
         rows, scores = self._leading(*heavy, allowed, most)
@@ -146,16 +144,15 @@ class LexicalLeg:
             rows, scores = self._leading([*pairs.values()], [*stems.values()], allowed, most)
         if not len(rows):
             return NOTHING
-        top = float(scores[0])
-        reach = min(1.0, top / full)
-        if reach >= STRANGE_REACH:
+        top, full = float(scores[0]), _full(pairs) + _full(stems)
+        if top >= STRANGE_REACH * full:
             rows, scores = rows[:limit], scores[:limit]
         return LexicalHits(
             rows,
             scores,
             top=top,
-            gap=top - (float(scores[1]) if len(scores) > 1 else 0.0),
-            reach=reach,
+            gap=top - float(scores[1]) if len(scores) > 1 else top,
+            reach=min(1.0, top / full),
             idf={word: term.idf for word, term in pairs.items()},
         )
 
@@ -194,6 +191,11 @@ class LexicalLeg:
 
 def _idf(total: int, count: int) -> float:
     return math.log(1 + (total - count + 0.5) / (count + 0.5))
+
+
+def _full(terms: Mapping[str, _Term]) -> float:
+    """The score of a passage that is full of them."""
+    return CEILING * sum([term.place[2] for term in terms.values()])
 
 
 def _heavy(terms: Mapping[str, _Term]) -> list[_Term]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,13 +17,13 @@ from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import DtRagError, IndexNotReady, NotFound
 from apps.core.retrieval import centres
 from apps.core.retrieval.centres import Centres
-from apps.core.retrieval.index import OpenIndex, Ranking, same_space
 from apps.core.retrieval.options import SearchOptions
+from apps.core.retrieval.recent import Recent
 from apps.core.text import language, pii
 from apps.core.turns import EachTurn
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+if TYPE_CHECKING:
+    from apps.core.retrieval.index import OpenIndex, Ranking
 
 log = structlog.get_logger(__name__)
 # Up to here a scan takes less than a thread costs in waiting for its turn (0.8 ms at 10,000).
@@ -33,30 +31,6 @@ INLINE_ROWS = 20_000
 # A reranker sees this many times what was asked for.
 RERANK_FACTOR = 4
 RERANK = "rerank"  # what `degraded` calls the step that failed
-
-
-class Recent(Generic[K, V]):
-    """The entries used last, up to a number; safe to share between threads."""
-
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V | None:
-        """The value of `key`, which now counts as used."""
-        with self._lock:
-            value = self._kept.get(key)
-            if value is not None:
-                self._kept.move_to_end(key)
-            return value
-
-    def put(self, key: K, value: V) -> None:
-        """Keep `value` and forget what was not used for longest."""
-        with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > self._entries:
-                self._kept.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +82,7 @@ class Search:
         """Passages of the served version that have a vector of this process's embedder."""
         if self._open is None or self._embedder is None:
             return 0
-        return self._open.manifest.vectors if same_space(self._open, self._embedder.id) else 0
+        return self._open.manifest.vectors if self._open.same_space(self._embedder.id) else 0
 
     @property
     def refused(self) -> str | None:
@@ -144,7 +118,7 @@ class Search:
         )
         for name in [wanted] if self._open else [wanted, *fallback]:
             try:
-                self._open = OpenIndex(self._root / name, self._options)
+                self._open = self._opened(name)
             except IndexNotReady as error:
                 self._refused = self._refused or error.detail
                 log.error("index.refused", version=name, reason=error.detail)
@@ -154,6 +128,12 @@ class Search:
             return True
         self._seen = wanted
         return False
+
+    def _opened(self, version: str) -> OpenIndex:
+        # Imported late: numba takes half a second, for which the first open port does not wait.
+        from apps.core.retrieval.index import OpenIndex  # noqa: PLC0415
+
+        return OpenIndex(self._root / version, self._options)
 
     def forget(self) -> None:
         """Compute everything anew from now on."""
@@ -194,7 +174,7 @@ class Search:
         if named is None:
             if version not in versions.versions(self._root):
                 raise NotFound(f"There is no index version {version!r}.")
-            named = await asyncio.to_thread(OpenIndex, self._root / version, self._options)
+            named = await asyncio.to_thread(self._opened, version)
             self._named.put(version, named)
         return named
 
@@ -205,7 +185,7 @@ class Search:
         if self._embedder is None:
             # Nobody asked for vectors where none are configured, so nothing is missing.
             return Plan("lexical", None, () if wanted is None else ("dense",))
-        if not same_space(index, self._embedder.id):
+        if not index.same_space(self._embedder.id):
             return Plan("lexical", None, ("dense",) if index.manifest.passages else ())
         try:
             question = await self._vector(query.text)
