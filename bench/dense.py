@@ -20,6 +20,7 @@ from apps.core.artifacts import manifest as manifests
 from apps.core.artifacts import rows, vectors, versions
 from apps.core.llm.embed import embedder
 from apps.core.retrieval import centres, dense
+from apps.core.retrieval.loops import Loops
 from apps.core.text import language
 
 LEADERS = 10
@@ -41,7 +42,10 @@ def opened(root: Path) -> dense.DenseLeg:
     directory = root / version
     columns = rows.open_rows(directory, version).columns
     matrix = vectors.open_matrix(directory, version)
-    leg = dense.open_leg(matrix, columns["language"], manifests.read(directory).means)
+    loops = Loops()
+    loops.load()
+    means = manifests.read(directory).means
+    leg = dense.open_leg(matrix, columns["language"], means, loops=loops)
     if leg is None or leg.coarse is None:
         raise SystemExit("The index is too small for a first look.")
     return leg

@@ -26,6 +26,7 @@ from apps.core.artifacts import vectors, versions
 from apps.core.domain.models import SearchQuery
 from apps.core.retrieval import dense
 from apps.core.retrieval.index import DENSE_CANDIDATES, LEXICAL_CANDIDATES, OpenIndex
+from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language, pii, tokens
 from bench import corpus, index
@@ -47,10 +48,12 @@ def cost_us(stage: Callable[[str], object], questions: list[str]) -> float:
 
 def stages(directory: Path) -> dict[str, Callable[[str], object]]:
     """What is timed, by name."""
-    opened = OpenIndex(directory, SearchOptions())
+    loops = Loops()
+    loops.load()
+    opened = OpenIndex(directory, SearchOptions(), loops=loops)
     matrix = vectors.open_matrix(directory, directory.name)
     means = manifests.read(directory).means
-    near = dense.open_leg(matrix, opened.rows.columns["language"], means)
+    near = dense.open_leg(matrix, opened.rows.columns["language"], means, loops=loops)
     drawn = np.random.default_rng(SEED).normal(size=(1, matrix.shape[1]))[0]
     vector = (drawn / np.linalg.norm(drawn)).astype(np.float32)
     found: dict[str, Callable[[str], object]] = {

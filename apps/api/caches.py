@@ -58,6 +58,10 @@ class SharedSearch:
                 span.note(_facts(result))
             return result
 
+    def compile(self) -> None:
+        """Load the compiled loops; see `Search`."""
+        self._search.compile()
+
     def refresh(self) -> bool:
         """Follow the newest version; see `Search`."""
         return self._search.refresh()

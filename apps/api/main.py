@@ -5,10 +5,7 @@ Run it with `uvicorn apps.api.main:app` or `dtrag serve`.
 
 from __future__ import annotations
 
-import apps.core.one_thread
-
-# isort: split
-import apps.core.retrieval.early  # noqa: F401 - beside all the imports that follow
+import apps.core.one_thread  # noqa: F401 - before anything that imports numpy
 
 # isort: split
 from collections.abc import AsyncIterator, Callable

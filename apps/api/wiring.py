@@ -133,6 +133,7 @@ class Loader:
     async def _load(self, group: asyncio.TaskGroup) -> None:
         # Searches come first: what answers need takes seconds to import.
         await self.looked.wait()
+        group.create_task(asyncio.to_thread(self.search.compile))
         services = self.services
         sql = await loaded(services.stores, self._open_sql)
         arms = sql.arms(self.flags, self.flags.nodes)

@@ -12,11 +12,11 @@ from apps.core.artifacts.manifest import LanguageMean
 from apps.core.artifacts.vectors import BLOCK_ROWS, has_vector
 from apps.core.domain.models import Language
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import kernels
 from apps.core.retrieval.centres import passage_centres
 from apps.core.retrieval.coarse import Coarse, fit
 from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.ivf import InvertedFile
+from apps.core.retrieval.loops import Loops
 
 RowArray = NDArray[np.int64]
 ABSENT = np.float32(-2.0)  # below every cosine
@@ -52,6 +52,7 @@ class DenseLeg:
     coarse: Coarse | None
     inverted: InvertedFile | None
     exact_below: int
+    loops: Loops
 
     def search(self, question: FloatArray, *, allowed: BoolArray | None, limit: int) -> DenseHits:
         """Find the passages nearest to a centred question; `allowed` None admits all."""
@@ -71,18 +72,19 @@ class DenseLeg:
         foreign: BoolArray = self.language[rows] != self.names.index(asked)
         return foreign
 
-    def cosines(self, question: FloatArray) -> FloatArray:
-        """Exact cosines of all rows; `ABSENT` where a row has no vector."""
+    def cosines(self, question: FloatArray, rows: RowArray | slice) -> FloatArray:
+        """Exact cosines of `rows`; `ABSENT` where a row has no vector."""
         away = self.centres @ question
-        found = (self.matrix @ question - away[self.language]) * self.scale
-        cosines: FloatArray = np.where(self.scale > 0, found, ABSENT)
+        scale = self.scale[rows]
+        found = (self.matrix[rows] @ question - away[self.language[rows]]) * scale
+        cosines: FloatArray = np.where(scale > 0, found, ABSENT)
         return cosines
 
     def _scan(self, question: FloatArray, allowed: BoolArray | None, limit: int) -> DenseHits:
-        if self.coarse is not None:
-            rows = self.coarse.candidates(question, allowed)
+        if self.coarse is not None and self.loops.first_look is not None:
+            rows = self.coarse.candidates(self.loops.first_look, question, allowed)
             return self._nearest(rows, question, limit)
-        scores = self.cosines(question)
+        scores = self.cosines(question, slice(None))
         if allowed is not None:
             scores = np.where(allowed, scores, ABSENT)
         if len(scores) > limit:
@@ -97,9 +99,11 @@ class DenseLeg:
         return DenseHits(rows[present], scores[present])
 
     def _nearest(self, rows: RowArray, question: FloatArray, limit: int) -> DenseHits:
+        if self.loops.nearest is None:
+            return self._best(rows, self.cosines(question, rows), limit)
         away = self.centres @ question
         columns = (self.matrix, self.language, self.scale)
-        return DenseHits(*kernels.nearest(columns, question, away, rows, limit))
+        return DenseHits(*self.loops.nearest(columns, question, away, rows, limit))
 
 
 def open_leg(
@@ -107,6 +111,7 @@ def open_leg(
     languages: Sequence[str],
     means: Mapping[Language, LanguageMean],
     *,
+    loops: Loops,
     inverted: InvertedFile | None = None,
     exact_below: int = 20_000,
 ) -> DenseLeg | None:
@@ -128,7 +133,7 @@ def open_leg(
             rows=len(matrix),
             dims=matrix.shape[1],
         )
-    return DenseLeg(matrix, centres, names, codes, scale, coarse, inverted, exact_below)
+    return DenseLeg(matrix, centres, names, codes, scale, coarse, inverted, exact_below, loops)
 
 
 def centred(

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import kernels
+from apps.core.retrieval import plain
+from apps.core.retrieval.loops import Loop
 
 RowArray = NDArray[np.int32] | NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -52,7 +53,14 @@ def lexical_weight(reach: float, dense_weight: float) -> float:
     return (1 - dense_weight) * min(1.0, reach / UNDERSTOOD_REACH)
 
 
-def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Mask | None = None) -> Fused:
+def convex(
+    lexical: Leg,
+    dense: Leg,
+    *,
+    weight: float,
+    foreign: Mask | None = None,
+    join: Loop = plain.convex,
+) -> Fused:
     """Join scaled scores; `weight` is the lexical leg's, the dense leg has the rest.
 
     BM25 is min-max scaled over the leg's candidates, a cosine is divided by the leg's best: nought
@@ -70,7 +78,7 @@ def convex(lexical: Leg, dense: Leg, *, weight: float, foreign: Mask | None = No
         weight = 0.0
     if foreign is None:
         foreign = np.zeros(len(dense.rows), np.bool_)
-    rows, scores, of_words, of_meaning = kernels.convex(words, meaning, foreign, weight, DEAF_SHARE)
+    rows, scores, of_words, of_meaning = join(words, meaning, foreign, weight, DEAF_SHARE)
     return Fused(rows.tolist(), scores.tolist(), _known(of_words), _known(of_meaning))
 
 

@@ -24,12 +24,13 @@ from apps.core.domain.models import (
     SearchSignals,
 )
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import dense, fusion, highlight, kernels
+from apps.core.retrieval import dense, fusion, highlight
 from apps.core.retrieval.dense import DenseHits, DenseLeg
 from apps.core.retrieval.filters import BoolArray, RowSets, admits, row_sets
 from apps.core.retrieval.fusion import Fused, Leg
 from apps.core.retrieval.ivf import open_inverted
 from apps.core.retrieval.lexical import LexicalHits, LexicalLeg
+from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language
 
@@ -58,7 +59,7 @@ class Ranking:
 class OpenIndex:
     """A verified version; it lives as long as somebody holds it, even when it was deleted."""
 
-    def __init__(self, directory: Path, options: SearchOptions) -> None:
+    def __init__(self, directory: Path, options: SearchOptions, *, loops: Loops) -> None:
         """Open and verify.
 
         Raises:
@@ -66,16 +67,17 @@ class OpenIndex:
         """
         self.manifest: Manifest = manifests.read(directory)
         manifests.verify(directory, self.manifest)
-        kernels.load()
         version = self.manifest.version
         self._options = options
+        self._loops = loops
         self.rows = row_files.open_rows(directory, version)
         self._passage = lru_cache(maxsize=PASSAGES_KEPT)(self.rows.passage)
-        self.lexical = LexicalLeg(directory / LEXICAL, _by_language(self.rows.columns))
+        self.lexical = LexicalLeg(directory / LEXICAL, _by_language(self.rows.columns), loops=loops)
         self._dense: DenseLeg | None = dense.open_leg(
             vectors.open_matrix(directory, version),
             self.rows.columns["language"],
             self.manifest.means,
+            loops=loops,
             inverted=open_inverted(directory / f"ivf-{version}.faiss"),
             exact_below=options.faiss_above,
         )
@@ -140,7 +142,8 @@ class OpenIndex:
             return fusion.reciprocal_rank(words, meaning)
         weight = fusion.lexical_weight(found.reach, dense_weight)
         foreign = self._dense.foreign(near.rows, asked) if self._dense else None
-        return fusion.convex(words, meaning, weight=weight, foreign=foreign)
+        join = self._loops.convex
+        return fusion.convex(words, meaning, weight=weight, foreign=foreign, join=join)
 
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []

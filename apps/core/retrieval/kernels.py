@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.plain import FIELDS
 from apps.core.retrieval.postings import CEILING, STEPS
 
 F = TypeVar("F", bound=Callable[..., Any])
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int32] | NDArray[np.int64]
-# Begin and end of a term's postings, and its weight, one term after the other.
-Wanted = NDArray[np.float64]
-FIELDS = 3
 # Documents and impacts of one granularity; plain tuples cost less to hand over than classes.
 Column = tuple[NDArray[np.int32], NDArray[np.uint16]]
 # Scores of a block's documents, and the numbers of those that have one.
@@ -64,7 +62,7 @@ def _placed(rows: Rows, scores: FloatArray, held: int, row: int, score: np.float
 
 @compiled
 def _added(
-    wanted: Wanted,
+    wanted: NDArray[np.float64],
     cursors: NDArray[np.int64],
     column: Column,
     start: int,
@@ -122,7 +120,7 @@ def _widest(firsts: NDArray[np.int64]) -> int:
 
 @compiled
 def best_rows(
-    wanted: Wanted,
+    wanted: NDArray[np.float64],
     split: int,
     columns: tuple[Column, Column],
     owners: NDArray[np.int32],
@@ -134,14 +132,7 @@ def best_rows(
 
     All terms are added up for one block of rows after the other, whose scores stay in the
     processor's nearest cache; over all rows at once every posting would be a walk to memory.
-
-    Args:
-        wanted: begin, end and weight of each term; the first `split` are terms of windows.
-        split: how many are.
-        columns: documents and impacts of windows, and of rows.
-        owners: (windows,) the row of each window.
-        firsts: (rows + 1,) the first window of each row.
-        allowed: (rows,) which rows may be found; empty for all.
+    See `plain.best_rows`.
     """
     total = len(firsts) - 1
     cursors = wanted[::FIELDS].astype(np.int64)
@@ -238,6 +229,22 @@ def nearest(
 
 
 @compiled
+def _order(sums: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places by their sums, highest first, ties by row."""
+    order = np.empty(len(sums), np.int64)
+    for place in range(len(sums)):
+        at = place
+        while at > 0 and (
+            sums[place] > sums[order[at - 1]]
+            or (sums[place] == sums[order[at - 1]] and rows[place] < rows[order[at - 1]])
+        ):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = place
+    return order
+
+
+@compiled
 def convex(
     lexical: tuple[Rows, FloatArray],
     dense: tuple[Rows, FloatArray],
@@ -266,16 +273,7 @@ def convex(
             sums[place] = weight * deaf_share * score if foreign[other] else 0.0
         sums[place] += (1 - weight) * score
         meaning[place] = score
-    order = np.empty(held, np.int64)
-    for place in range(held):
-        at = place
-        while at > 0 and (
-            sums[place] > sums[order[at - 1]]
-            or (sums[place] == sums[order[at - 1]] and rows[place] < rows[order[at - 1]])
-        ):
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = place
+    order = _order(sums[:held], rows)
     for place in range(held):
         sums[place] = min(1.0, max(0.0, sums[place]))
     return rows[order], sums[order], words[order], meaning[order]

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from apps.core.domain.models import Language
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import grains, kernels
+from apps.core.retrieval import grains
 from apps.core.retrieval.filters import BoolArray
-from apps.core.retrieval.kernels import FIELDS
+from apps.core.retrieval.loops import Loops
+from apps.core.retrieval.plain import FIELDS
 from apps.core.retrieval.postings import CEILING
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
@@ -102,8 +103,9 @@ class _Terms(dict[str, _Term]):
 class LexicalLeg:
     """The lexical leg of an open version."""
 
-    def __init__(self, directory: Path, passages: Mapping[Language, int]) -> None:
+    def __init__(self, directory: Path, passages: Mapping[Language, int], *, loops: Loops) -> None:
         """Open `directory`; `passages` counts those of each language."""
+        self._loops = loops
         self._grains = grains.read(directory)
         self._columns = (
             (self._grains.windows.docs, self._grains.impacts[1]),
@@ -162,10 +164,9 @@ class LexicalLeg:
         places = [term.place for term in (*pairs, *stems)]
         wanted = np.fromiter(chain.from_iterable(places), np.float64, FIELDS * len(places))
         may = EVERY_ROW if allowed is None else allowed
-        owners = self._grains.owners
-        return kernels.best_rows(
-            wanted, len(pairs), self._columns, owners, self._firsts, may, limit
-        )
+        at = self._columns, self._grains.owners, self._firsts
+        rows, scores = self._loops.best_rows(wanted, len(pairs), *at, may, limit)
+        return rows, scores
 
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))

@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,13 +16,12 @@ from apps.core.domain.ports import Embedder, FloatArray, Reranker
 from apps.core.errors import DtRagError, IndexNotReady, NotFound
 from apps.core.retrieval import centres
 from apps.core.retrieval.centres import Centres
+from apps.core.retrieval.index import OpenIndex, Ranking
+from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.recent import Recent
 from apps.core.text import language, pii
 from apps.core.turns import EachTurn
-
-if TYPE_CHECKING:
-    from apps.core.retrieval.index import OpenIndex, Ranking
 
 log = structlog.get_logger(__name__)
 # Up to here a scan takes less than a thread costs in waiting for its turn (0.8 ms at 10,000).
@@ -61,6 +59,7 @@ class Search:
         self._seen: str | None = None  # what `latest` named when it was last looked at
         self._refused: str | None = None
         self._opening = threading.Lock()
+        self._loops = Loops()
         self._centres: Centres | None = None
         self._vectors: Recent[str, FloatArray] = Recent(options.cache_entries)
         self._results: Recent[tuple[str, SearchQuery], SearchResult] = Recent(options.cache_entries)
@@ -130,10 +129,11 @@ class Search:
         return False
 
     def _opened(self, version: str) -> OpenIndex:
-        # Imported late: numba takes half a second, for which the first open port does not wait.
-        from apps.core.retrieval.index import OpenIndex  # noqa: PLC0415
+        return OpenIndex(self._root / version, self._options, loops=self._loops)
 
-        return OpenIndex(self._root / version, self._options)
+    def compile(self) -> None:
+        """Load the compiled loops; blocking, half a second, ten the first time."""
+        self._loops.load()
 
     def forget(self) -> None:
         """Compute everything anew from now on."""

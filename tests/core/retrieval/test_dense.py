@@ -10,6 +10,7 @@ import pytest
 
 from apps.core.artifacts import vectors
 from apps.core.retrieval import centres, dense, ivf
+from apps.core.retrieval.loops import Loops
 from tests.fakes.embedder import HashedEmbedder
 
 
@@ -27,13 +28,15 @@ def matrix() -> np.ndarray:
     return found
 
 
+LOOPS = Loops()
+LOOPS.load()
 LANGUAGES = ["en" if row % 2 else "ko" for row in range(3000)]
 
 
 def test_the_scan_is_the_cosine_of_centred_vectors(matrix: np.ndarray) -> None:
     """No centred copy is made, yet scores equal those of one; absent rows never appear."""
     means = vectors.means(matrix, LANGUAGES)  # type: ignore[arg-type]
-    leg = dense.open_leg(matrix, LANGUAGES, means)
+    leg = dense.open_leg(matrix, LANGUAGES, means, loops=LOOPS)
     assert leg is not None
     question = centres.unit(matrix[5] - matrix[8])
     hits = leg.search(question, allowed=None, limit=50)
@@ -50,9 +53,9 @@ def test_the_inverted_file_finds_what_the_scan_finds(matrix: np.ndarray, tmp_pat
     means = vectors.means(matrix, LANGUAGES)  # type: ignore[arg-type]
     path = tmp_path / "ivf"
     ivf.build(path, *dense.centred(matrix, LANGUAGES, means))
-    scan = dense.open_leg(matrix, LANGUAGES, means, exact_below=9000)
+    scan = dense.open_leg(matrix, LANGUAGES, means, exact_below=9000, loops=LOOPS)
     fast = dense.open_leg(
-        matrix, LANGUAGES, means, inverted=ivf.open_inverted(path), exact_below=100
+        matrix, LANGUAGES, means, inverted=ivf.open_inverted(path), exact_below=100, loops=LOOPS
     )
     assert scan and fast
     allowed = np.arange(3000) % 3 == 0
@@ -70,7 +73,7 @@ def test_the_inverted_file_finds_what_the_scan_finds(matrix: np.ndarray, tmp_pat
 def test_a_mask_admits_only_its_rows(matrix: np.ndarray) -> None:
     """A forbidden row does not appear even when fewer rows than asked for remain."""
     means = vectors.means(matrix, LANGUAGES)  # type: ignore[arg-type]
-    leg = dense.open_leg(matrix, LANGUAGES, means)
+    leg = dense.open_leg(matrix, LANGUAGES, means, loops=LOOPS)
     assert leg is not None
     allowed = np.zeros(3000, np.bool_)
     allowed[[1, 2, 10]] = True
@@ -81,14 +84,14 @@ def test_a_mask_admits_only_its_rows(matrix: np.ndarray) -> None:
 def test_one_passage_of_a_language_keeps_its_meaning() -> None:
     """The mean of one passage is the passage; it is not taken away whole."""
     matrix = _units(1, 8, seed=1)
-    leg = dense.open_leg(matrix, ["ko"], vectors.means(matrix, ["ko"]))
+    leg = dense.open_leg(matrix, ["ko"], vectors.means(matrix, ["ko"]), loops=LOOPS)
     assert leg is not None
     assert leg.search(matrix[0], allowed=None, limit=1).scores[0] == pytest.approx(1, abs=1e-5)
 
 
 def test_without_vectors_there_is_no_leg() -> None:
     """An index whose vectors are still to come has no dense leg."""
-    assert dense.open_leg(np.zeros((3, 0), np.float32), ["ko"] * 3, {}) is None
+    assert dense.open_leg(np.zeros((3, 0), np.float32), ["ko"] * 3, {}, loops=LOOPS) is None
     assert ivf.open_inverted(Path("absent")) is None
 
 
@@ -110,7 +113,7 @@ def test_a_first_look_along_few_axes_loses_next_to_nothing() -> None:
     found[::50] = 0
     names = ["ko"] * 5000
     means = vectors.means(found, names)  # type: ignore[arg-type]
-    leg = dense.open_leg(found, names, means)
+    leg = dense.open_leg(found, names, means, loops=LOOPS)
     assert leg is not None
     assert leg.coarse is not None
     plain = replace(leg, coarse=None)

@@ -1,4 +1,4 @@
-"""The compiled loops: loaded before the first question, and the same as plain sorting."""
+"""The compiled loops: nothing is compiled for a question, and they do what plain ones do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core.domain.models import Filters, SearchQuery
-from apps.core.retrieval import coarse, kernels
+from apps.core.retrieval import coarse, fusion, kernels
+from apps.core.retrieval.loops import Loops
 from tests.core.retrieval.test_search import opened, publish
 from tests.fakes.embedder import HashedEmbedder
 from tests.fakes.passages import passage
@@ -29,6 +30,7 @@ async def test_no_question_waits_for_a_compiler(
     publish(tmp_path, crowd, embedder)
     search = opened(tmp_path, embedder)
     search.refresh()
+    search.compile()
     before = [loop.signatures for loop in LOOPS]  # type: ignore[attr-defined]
     for mode in ("lexical", "dense", "hybrid"):
         for tags in ((), ("t1",)):
@@ -64,3 +66,39 @@ def test_the_first_look_misses_no_leader(seed: int, wanted: int) -> None:
     assert {row for row in order.tolist() if sums[row] >= 0} <= set(found.tolist())
     assert len(found) <= wanted + 20
     assert allowed[found].all()
+
+
+LEG = st.dictionaries(st.integers(0, 9), st.integers(-2, 6), max_size=8)
+
+
+@given(LEG, LEG, st.floats(0, 1), st.lists(st.booleans(), min_size=8, max_size=8))
+def test_both_joins_are_equal(
+    words: dict[int, int], meaning: dict[int, int], weight: float, foreign: list[bool]
+) -> None:
+    """Compiled or not, two legs join to the same rows and scores in the same order."""
+    legs = []
+    for found in (words, meaning):
+        rows = sorted(found, key=lambda row: (-found[row], row))
+        scores = np.array([found[row] for row in rows], np.float32)
+        legs.append(fusion.Leg(np.array(rows, np.int64), scores))
+    mask = np.array(foreign[: len(meaning)])
+    plain, fast = (
+        fusion.convex(*legs, weight=weight, foreign=mask, join=join)
+        for join in (Loops().convex, kernels.convex)
+    )
+    assert fast.rows == plain.rows
+    assert fast.scores == pytest.approx(plain.scores)
+    assert (fast.lexical, fast.dense) == (plain.lexical, plain.dense)
+
+
+def test_a_machine_without_a_compiler_searches_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the compiler says, the plain loops stay and a warning tells it."""
+
+    def refuse() -> None:
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr(kernels, "load", refuse)
+    loops = Loops()
+    loops.load()
+    assert loops.best_rows is Loops().best_rows
+    assert loops.nearest is None

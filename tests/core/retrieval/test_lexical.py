@@ -17,6 +17,7 @@ from apps.core.domain.models import Passage
 from apps.core.retrieval import grains, postings
 from apps.core.retrieval.grains import Grains
 from apps.core.retrieval.lexical import SHARES, LexicalHits, LexicalLeg
+from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.postings import K1, B
 from apps.core.text import sentences, tokens
 from tests.fakes.passages import passage
@@ -29,6 +30,8 @@ CORPUS = st.lists(st.lists(SENTENCE, min_size=0, max_size=9).map(" ".join), min_
 QUESTION = st.lists(st.sampled_from([*WORDS, "없는말"]), min_size=1, max_size=6).map(" ".join)
 TITLE = "한국 bank 소식"
 NONE = np.zeros(0, np.bool_)
+LOOPS = Loops()
+LOOPS.load()
 
 
 def passages(texts: Sequence[str], *, title: str = "") -> list[Passage]:
@@ -40,7 +43,7 @@ def leg_of(directory: Path, texts: Sequence[str], *, title: str = "") -> Lexical
     """A leg over these texts, all taken as Korean."""
     added = passages(texts, title=title)
     grains.write(directory, grains.extended(grains.NOTHING, added, NONE))
-    return LexicalLeg(directory, Counter(ko=len(texts), en=0))
+    return LexicalLeg(directory, Counter(ko=len(texts), en=0), loops=LOOPS)
 
 
 def ask(leg: LexicalLeg, question: str, **wishes: object) -> LexicalHits:
@@ -106,6 +109,24 @@ def test_scores_are_those_of_the_formula(
     )
     order = [(-score, row) for row, score in zip(found.rows, found.scores, strict=True)]
     assert order == sorted(order)
+
+
+@given(CORPUS, QUESTION, st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_plain_loops_give_the_same(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], question: str, data: st.DataObject
+) -> None:
+    """Whether compiled or not, rows, order and scores are equal, with a filter too."""
+    leg = leg_of(tmp_path_factory.mktemp("leg") / "l", texts, title=TITLE)
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts))))
+    limit = data.draw(st.integers(1, 9))
+    for allowed in (None, mask):
+        fast = ask(leg, question, allowed=allowed, limit=limit)
+        leg._loops = Loops()
+        slow = ask(leg, question, allowed=allowed, limit=limit)
+        leg._loops = LOOPS
+        assert slow.rows.tolist() == fast.rows.tolist()
+        assert slow.scores.tolist() == pytest.approx(fast.scores.tolist(), rel=1e-5)
 
 
 @given(CORPUS, CORPUS, st.data())

@@ -17,6 +17,7 @@ from apps.core.domain.models import Filters, Hit, Passage, SearchQuery, SearchSi
 from apps.core.domain.ports import Embedder, FloatArray, Reranked
 from apps.core.errors import IndexNotReady, NotFound, ProviderBusy
 from apps.core.retrieval.index import OpenIndex
+from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
 from apps.ingestion import build
@@ -503,7 +504,7 @@ def test_the_words_of_a_strange_question_are_looked_for_more_widely(tmp_path: Pa
     passages = [passage(f"p{number:02}", f"tide {number:02}") for number in range(80)]
     embedder = HashedEmbedder()
     publish(tmp_path, passages, embedder)
-    index = OpenIndex(tmp_path / str(versions.latest(tmp_path)), SearchOptions())
+    index = OpenIndex(tmp_path / str(versions.latest(tmp_path)), SearchOptions(), loops=Loops())
     vector = embedder.passages(["tide 50"])[0]
     unknown = " ".join(f"unknown{number}" for number in range(20))
 
