@@ -31,7 +31,8 @@ class Evidence:
         the sentence alone when it is a record of a table file.
     quoted: ln(1 + how many subjects the quoted sentences speak of): half of a long question says
         more than half of a short one.
-    rival: score of the best passage of a second document as a share of the first one's.
+    rival: score of the best passage of a second document as a share of the first one's, less
+        where it speaks of fewer of the question's things.
     best: score of the best sentence.
     missing: share of the question's numbers and names that no passage holds.
     valueless: 1 when a date or a number is asked for and no quoted sentence holds one, or when
@@ -64,7 +65,7 @@ def weigh(
     return Evidence(
         there=sum(map(there.means, wanted)) / len(wanted) if wanted else 1.0,
         quoted=math.log1p(sum(map(_quoted(cuts, chosen).means, wanted))),
-        rival=_rival(hits),
+        rival=_rival(hits, [sum(map(each.said().means, wanted)) for each in cuts]),
         best=best.score,
         missing=_missing(asked.text, hits),
         valueless=float(_valueless(asked, cuts, chosen)),
@@ -85,11 +86,15 @@ def _valueless(asked: Question, cuts: Sequence[Cut], chosen: Sequence[Candidate]
     return vacant(asked, (text for one in cuts for text in one.texts))
 
 
-def _rival(hits: Sequence[Hit]) -> float:
-    """Two chunks of one document support each other and are no rivals."""
+def _rival(hits: Sequence[Hit], spoken: Sequence[float]) -> float:
+    """Two chunks of one document support each other; one that says less of the things is weaker."""
     first = hits[0]
-    others = (hit.score for hit in hits if hit.passage.doc_id != first.passage.doc_id)
-    return next(others, 0.0) / first.score if first.score > 0 else 0.0
+    if first.score <= 0:
+        return 0.0
+    for hit, said in zip(hits, spoken, strict=True):
+        if hit.passage.doc_id != first.passage.doc_id:
+            return hit.score / first.score * min(1.0, said / spoken[0] if spoken[0] else 1.0)
+    return 0.0
 
 
 def _quoted(cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> Said:
