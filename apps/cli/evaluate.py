@@ -34,7 +34,7 @@ def quality(
     json: Json = False,
 ) -> None:
     """Recall, nDCG and reciprocal rank over a throw-away index of PASSAGES."""
-    from apps.core.llm.embed import embedder as named  # noqa: PLC0415 - numpy, tantivy
+    from apps.core.llm.embed import embedder as named  # noqa: PLC0415 - numpy
     from apps.core.llm.kept import kept  # noqa: PLC0415
     from apps.core.wiring import SystemClock, search_options  # noqa: PLC0415
     from apps.ingestion.quality import evaluate  # noqa: PLC0415

@@ -23,7 +23,7 @@ class SearchOptions:
 
     hybrid: bool = True
     fusion: Fusion = "convex"
-    dense_weight: float = 0.4
+    dense_weight: float = 0.3
     rerank: bool = False
     faiss_above: int = 20_000
     cache_entries: int = 2048
