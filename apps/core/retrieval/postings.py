@@ -127,6 +127,8 @@ def joined(first: Postings, second: Postings) -> Postings:
 def impacts(postings: Postings) -> NDArray[np.uint16]:
     """(postings,) what each count is worth, 0..`CEILING` in `STEPS`: more in a short document.
 
+    Never 0, by which the loops tell documents that have no score yet.
+
     Source: Robertson, Zaragoza 2009, "The probabilistic relevance framework: BM25 and beyond",
     Foundations and Trends in Information Retrieval 3(4).
     """
@@ -134,7 +136,8 @@ def impacts(postings: Postings) -> NDArray[np.uint16]:
     mean = np.float32(alive.mean() if len(alive) else 1)
     norms = (K1 * (1 - B + B * postings.lengths / mean)).astype(np.float32)
     counts = postings.counts.astype(np.float32)
-    return np.rint(STEPS * counts / (counts + norms[postings.docs])).astype(np.uint16)
+    steps = np.rint(STEPS * counts / (counts + norms[postings.docs]))
+    return np.maximum(steps, 1).astype(np.uint16)
 
 
 def write(directory: Path, name: str, postings: Postings) -> None:

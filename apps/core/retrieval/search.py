@@ -219,7 +219,9 @@ class Search:
 
     async def _rank(self, index: OpenIndex, query: SearchQuery, plan: Plan) -> Ranking:
         words = plan.mode != "dense"
-        if plan.question is None or len(index.rows) <= INLINE_ROWS:
+        # The first filter of a version sorts its rows by what filters ask for.
+        quick = plan.question is None and query.filters.empty
+        if quick or len(index.rows) <= INLINE_ROWS:
             return index.rank(query, question=plan.question, use_lexical=words)
         return await asyncio.to_thread(index.rank, query, question=plan.question, use_lexical=words)
 

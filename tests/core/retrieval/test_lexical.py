@@ -194,6 +194,16 @@ def test_counts_end_at_their_limit(tmp_path: Path) -> None:
     assert leg._grains.passages.lengths.max() == 1000
 
 
+def test_no_score_is_nought() -> None:
+    """A word of a document that is far longer than all others still counts for something."""
+    lengths = np.array([1] * 999_999 + [2**31 - 1], np.int32)
+    docs = np.array([999_999], np.int32)
+    found = postings.Postings(
+        np.zeros(1, np.uint64), np.array([0, 1]), docs, np.ones(1, np.uint8), lengths
+    )
+    assert postings.impacts(found).tolist() == [1]
+
+
 def test_threads_share_a_leg(tmp_path: Path) -> None:
     """Searches at the same time find what they find alone."""
     texts = [f"{WORDS[n % 9]} {WORDS[n % 4]} {n}." for n in range(200)]
