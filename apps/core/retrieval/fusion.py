@@ -23,7 +23,7 @@ RRF_K = 60
 UNDERSTOOD_REACH = 0.3
 # The lexical leg is deaf to a passage in another language than the question, which is no evidence
 # against it: it is taken to have said this share of what the dense leg says.
-DEAF_SHARE = 0.5
+DEAF_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)

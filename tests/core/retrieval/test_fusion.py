@@ -66,12 +66,14 @@ def test_agreement_counts_shared_leaders() -> None:
 
 
 def test_a_passage_in_another_language_is_not_voted_down() -> None:
-    """What the words cannot judge keeps half of what its meaning earns."""
+    """What the words cannot judge keeps a share of what its meaning earns."""
     words, meaning = leg({1: 9.0, 2: 1.0}), leg({1: 0.1, 3: 0.5})
     plain = fusion.convex(words, meaning, weight=0.6)
     heard = fusion.convex(words, meaning, weight=0.6, foreign=np.array([True, False]))
     assert dict(zip(plain.rows, plain.scores, strict=True))[3] == (pytest.approx(0.4))
-    assert dict(zip(heard.rows, heard.scores, strict=True))[3] == (pytest.approx(0.4 + 0.6 * 0.5))
+    assert dict(zip(heard.rows, heard.scores, strict=True))[3] == pytest.approx(
+        0.4 + 0.6 * fusion.DEAF_SHARE
+    )
 
 
 def test_cosines_below_nought_keep_their_order() -> None:
