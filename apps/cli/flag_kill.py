@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Done:
-    """What became of a kill; `file` is the KILL file when only this host was reached."""
+    """What became of a kill; `file` is the KILL file when only this host was reached.
+
+    workers: how many are alive; None when that could not be read.
+    """
 
     version: int | None = None
     unknown: tuple[str, ...] = ()
     acked: Acked | None = None
-    workers: int = 0
+    workers: int | None = None
     file: str | None = None
 
 
@@ -86,10 +89,13 @@ async def _everywhere(admin: FlagAdmin, keys: Sequence[str], wish: Wish, *, wait
             done.version = (await admin.kill(key, wish=wish)).version
         except NotFound:
             done.unknown = (*done.unknown, key)
-    if wait and done.version is not None:
-        done.acked = await acks.wait_for(admin.storage, done.version, clock=admin.clock)
-    async with admin.storage.reading() as s:
-        done.workers = len(await flag_acks.live(s))
+    try:
+        if wait and done.version is not None:
+            done.acked = await acks.wait_for(admin.storage, done.version, clock=admin.clock)
+        async with admin.storage.reading() as s:
+            done.workers = len(await flag_acks.live(s))
+    except StorageDown as error:
+        _warn(f"The kill is stored. Who has switched cannot be read: {error.detail}")
     return done
 
 
@@ -119,7 +125,7 @@ def _tell(killed: Sequence[str], done: Done) -> None:
             f"Only this host was reached, by the file {done.file}; repeat it on each host. The "
             "kill lasts until the file is removed."
         )
-    elif killed and not done.workers:
+    elif killed and done.workers == 0:
         _warn("No worker has written to this database within 15 s; is it the service's own?")
     if done.acked is not None:
         console.print(switched(done.acked), highlight=False)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from apps.cli import output
 from apps.cli.main import app as dtrag
+from apps.core.errors import StorageDown
 from apps.core.flags import acks
 from apps.core.flags.sources import killed_by
 from apps.core.settings import load
@@ -99,6 +100,22 @@ def test_wait_fails_when_a_worker_is_late(
     assert "1 of 2 workers switched" in done.stdout
     assert "missing: late:1" in done.stdout
     assert listed(env)["killed"]
+
+
+def test_a_kill_that_is_stored_stays_one_when_the_database_goes(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has switched is unknown, which is said; no file is written in its place."""
+
+    async def away(*_: object, **__: object) -> None:
+        raise StorageDown("It does not answer.")
+
+    monkeypatch.setattr(acks, "wait_for", away)
+    done = typed(env, "kill", KEY, "--wait")
+    assert (done.exit_code, done.stdout) == (1, f"killed: {KEY}\n")
+    assert "The kill is stored." in done.stderr
+    assert "Only this host" not in done.stderr
+    assert (listed(env)["killed"], listed(env)["kill_files"]) == (True, [])
 
 
 def test_a_flag_that_nobody_knows_stops_no_other(env: dict[str, str]) -> None:

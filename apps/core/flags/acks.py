@@ -11,6 +11,8 @@ from apps.core.storage import flag_acks
 from apps.core.storage.engine import Storage
 
 LOOK_S = 0.02
+# A look that began in time may take so long, or a busy database would look like one that is away.
+LAST_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ async def wait_for(storage: Storage, version: int, *, clock: Clock, limit_s: flo
     started_s = clock.monotonic()
     seen: dict[str, float] = {}
     while True:
-        left_s = max(limit_s - (clock.monotonic() - started_s), LOOK_S)
+        left_s = max(limit_s - (clock.monotonic() - started_s), LAST_LOOK_S)
         async with storage.reading(within_s=left_s) as s:
             live = await flag_acks.live(s)
         missing = tuple(ack.worker_id for ack in live if ack.version < version)
