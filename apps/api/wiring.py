@@ -94,7 +94,6 @@ class Loader:
         self.clock = clock
         self.generations = Generations()
         self.indexed = asyncio.Event()
-        self.looked = asyncio.Event()  # for an index, whether there is one or not
         self.usage = UsageCounter()
         self.flags = FlagStore(settings, clock=clock)
         self.embedder: Embedder | None = wiring.open_embedder(settings)
@@ -132,7 +131,7 @@ class Loader:
 
     async def _load(self, group: asyncio.TaskGroup) -> None:
         # Searches come first: what answers need takes seconds to import.
-        await self.looked.wait()
+        await self._refresh()
         group.create_task(asyncio.to_thread(self.search.compile))
         services = self.services
         sql = await loaded(services.stores, self._open_sql)
@@ -229,7 +228,6 @@ class Loader:
         await asyncio.to_thread(self.search.refresh)
         if self.search.version is not None:
             self.indexed.set()
-        self.looked.set()
 
     async def _warm_embedder(self) -> None:
         if self.embedder is None:

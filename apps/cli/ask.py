@@ -10,13 +10,13 @@ from typing import Annotated, cast, get_args
 import typer
 
 from apps.cli.output import console, machine, table, told_plainly
+from apps.core.domain.limits import MAX_QUERY_CHARS, MAX_QUESTION_CHARS
 from apps.core.domain.models import AnswerMode, AnswerRecord, AnswerRequest, Hit, SearchQuery
 from apps.core.errors import Unprocessable
 from apps.core.settings import load
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TOP = ("--top", "-k")
-MAX_SEARCH_CHARS, MAX_QUESTION_CHARS = 2000, 4000  # as over HTTP
 SNIPPET = 90
 
 
@@ -34,7 +34,7 @@ def search(
 
     settings = load()
     finder = open_search(settings, reranker=open_reranker(settings, clock=SystemClock()))
-    text = _asked(question, MAX_SEARCH_CHARS)
+    text = _asked(question, MAX_QUERY_CHARS)
     query = SearchQuery(text, top_k=top, mode=search_mode(mode))
     result = asyncio.run(finder.search(query))
     if json:

@@ -1,9 +1,9 @@
 """Stored chunks into a new index version: aside from the served one, then switched.
 
 A version is the one before it, extended: dead rows stay as gaps, new rows follow, and lexical files
-that do not change are hard links. When more than `DEAD_SHARE` of
-the rows are gaps, the version is written anew. Only one process builds at a time; a builder
-that is killed leaves a partial directory, which means nothing and is swept by the next one.
+that do not change are hard links. When more than `DEAD_SHARE` of the rows are gaps, the version is
+written anew. Only one process builds at a time; a builder that is killed leaves a partial
+directory, which means nothing and is swept by the next one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, model_v
 
 from apps.api.schemas.base import NO_NUL, VISIBLE, WHOLE, Identifier, Reply, Request, either_name
 from apps.api.schemas.search import FiltersBody, SourceReply
+from apps.core.domain.limits import MAX_QUESTION_CHARS
 from apps.core.domain.models import (
     AnswerMode,
     AnswerRequest,
@@ -16,8 +17,6 @@ from apps.core.domain.models import (
     Language,
     ServedBy,
 )
-
-MAX_QUESTION_CHARS = 4000
 
 
 class AnswerBody(Request):

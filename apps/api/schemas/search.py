@@ -16,9 +16,9 @@ from apps.api.schemas.base import (
     Request,
     either_name,
 )
+from apps.core.domain.limits import MAX_QUERY_CHARS
 from apps.core.domain.models import EVERYTHING, Filters, Language, SearchMode, SearchQuery
 
-MAX_QUERY_CHARS = 2000
 MAX_TOP_K = 50
 MAX_VALUES = 100
 QueryText = Annotated[

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from apps.core.domain.ports import Embedder, FloatArray
-from apps.core.errors import BadReply, ProviderBusy, ProviderFailure, Unprocessable
-from apps.core.llm.vendor_errors import not_installed
+from apps.core.errors import BadReply, ProviderBusy, Unprocessable
+from apps.core.llm.vendor_errors import set_up
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -143,14 +143,7 @@ class LangChainEmbedder:
     def _made(self) -> Embeddings:
         from langchain.embeddings import init_embeddings  # noqa: PLC0415
 
-        try:
-            made: Embeddings = init_embeddings(self.id)
-        except ImportError as error:
-            raise ProviderFailure(not_installed(self.id, error)) from error
-        # A client refuses its configuration with whatever class it likes.
-        except Exception as error:
-            reason = type(error).__name__
-            raise ProviderFailure(f"{self.id} cannot be set up ({reason}).") from error
+        made: Embeddings = set_up(self.id, lambda: init_embeddings(self.id))
         return made
 
 

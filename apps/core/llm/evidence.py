@@ -65,7 +65,7 @@ def weigh(
     return Evidence(
         there=sum(map(there.means, wanted)) / len(wanted) if wanted else 1.0,
         quoted=math.log1p(sum(map(_quoted(cuts, chosen).means, wanted))),
-        rival=_rival(hits, [sum(map(each.said().means, wanted)) for each in cuts]),
+        rival=_rival(hits, cuts, wanted),
         best=best.score,
         missing=_missing(asked.text, hits),
         valueless=float(_valueless(asked, cuts, chosen)),
@@ -86,15 +86,15 @@ def _valueless(asked: Question, cuts: Sequence[Cut], chosen: Sequence[Candidate]
     return vacant(asked, (text for one in cuts for text in one.texts))
 
 
-def _rival(hits: Sequence[Hit], spoken: Sequence[float]) -> float:
+def _rival(hits: Sequence[Hit], cuts: Sequence[Cut], wanted: Sequence[str]) -> float:
     """Two chunks of one document support each other; one that says less of the things is weaker."""
     first = hits[0]
-    if first.score <= 0:
+    others = (at for at, hit in enumerate(hits) if hit.passage.doc_id != first.passage.doc_id)
+    second = next(others, None)
+    if second is None or first.score <= 0:
         return 0.0
-    for hit, said in zip(hits, spoken, strict=True):
-        if hit.passage.doc_id != first.passage.doc_id:
-            return hit.score / first.score * min(1.0, said / spoken[0] if spoken[0] else 1.0)
-    return 0.0
+    own, its = (sum(map(cuts[at].said().means, wanted)) for at in (0, second))
+    return hits[second].score / first.score * (min(1.0, its / own) if own else 1.0)
 
 
 def _quoted(cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> Said:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from apps.core.errors import BadReply, ProviderFailure
-from apps.core.llm.vendor_errors import not_installed, translate
+from apps.core.llm.vendor_errors import set_up, translate
 from apps.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,20 +89,7 @@ def _named(settings: Settings, entry: str) -> NamedModel:
     build = {"google_genai": _google, "gemini-legacy": _gemini_legacy}.get(provider)
     name = f"{provider}:{model}"
     factory = partial(build, settings, model) if build else partial(_any, provider, model)
-    return NamedModel(name, partial(_built, name, factory))
-
-
-def _built(name: str, factory: Callable[[], BaseChatModel]) -> BaseChatModel:
-    try:
-        return factory()
-    except ImportError as error:
-        raise ProviderFailure(not_installed(name, error)) from error
-    except ProviderFailure:
-        raise
-    # A client refuses its configuration with whatever class it likes.
-    except Exception as error:
-        reason = type(error).__name__
-        raise ProviderFailure(f"{name} cannot be set up ({reason}); check its key.") from error
+    return NamedModel(name, partial(set_up, name, factory, hint="; check its key"))
 
 
 def _google(settings: Settings, model: str) -> BaseChatModel:

@@ -7,8 +7,12 @@ imported here. Their messages are not passed on: they may quote the prompt.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from apps.core.errors import BadReply, PromptTooLong, ProviderBusy, ProviderFailure
+
+T = TypeVar("T")
 
 DEFAULT_PAUSE_S = 30.0
 RETRY_DELAY = re.compile(r"retryDelay\W{1,6}(\d+(?:\.\d+)?)s")
@@ -45,6 +49,23 @@ def not_installed(name: str, error: ImportError) -> str:
     told = PACKAGE.search(str(error))
     package = error.name or (told[0] if told else "its package")
     return f"{name} needs {package!r}, which is not installed."
+
+
+def set_up(name: str, factory: Callable[[], T], *, hint: str = "") -> T:
+    """What `factory` makes for the model `name`; `hint` follows what went wrong.
+
+    Raises:
+        ProviderFailure: a package, a key or a word of the configuration is missing.
+    """
+    try:
+        return factory()
+    except ImportError as error:
+        raise ProviderFailure(not_installed(name, error)) from error
+    except ProviderFailure:
+        raise
+    # A client refuses its configuration with whatever class it likes.
+    except Exception as error:
+        raise ProviderFailure(f"{name} cannot be set up ({type(error).__name__}){hint}.") from error
 
 
 def _by_status(status: int | None, model: str, text: str) -> ProviderFailure | None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from apps.core.artifacts.vectors import BLOCK_ROWS
 from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.loops import Loop
+from apps.core.retrieval.plain import EVERY_ROW
 
 AXES = 128
 CANDIDATES = 200
@@ -35,12 +37,12 @@ class Coarse:
     turned: NDArray[np.int8]
 
     def candidates(
-        self, first_look: Loop, question: FloatArray, allowed: NDArray[np.bool_] | None
+        self, first_look: Loop, question: FloatArray, allowed: BoolArray | None
     ) -> NDArray[np.int64]:
         """The rows that look best, `CANDIDATES` or a few more; without a vector they look as 0."""
         along = question @ self.axes
         along *= QUESTION_STEPS / max(float(np.abs(along).max()), 1e-9)
-        may = np.zeros(0, np.bool_) if allowed is None else allowed
+        may = EVERY_ROW if allowed is None else allowed
         rows: NDArray[np.int64] = first_look(self.turned, along.astype(np.int16), may, CANDIDATES)
         return rows
 

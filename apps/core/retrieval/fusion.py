@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import plain
+from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.loops import Loop
-
-RowArray = NDArray[np.int32] | NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from apps.core.retrieval.plain import Rows
 
 RRF_K = 60
 # A question whose best passage reaches this share of the highest possible BM25 is one that the
@@ -30,7 +29,7 @@ DEAF_SHARE = 0.4
 class Leg:
     """What one leg found, best first, each row once; both (rows,)."""
 
-    rows: RowArray
+    rows: Rows
     scores: FloatArray
 
 
@@ -38,10 +37,10 @@ class Leg:
 class Fused:
     """Rows with their scores in 0..1, best first, ties by row, and each leg's scaled score."""
 
-    rows: list[int]
-    scores: list[float]
-    lexical: list[float | None]
-    dense: list[float | None]
+    rows: Sequence[int]
+    scores: Sequence[float]
+    lexical: Sequence[float | None]
+    dense: Sequence[float | None]
 
 
 def lexical_weight(reach: float, dense_weight: float) -> float:
@@ -58,7 +57,7 @@ def convex(
     dense: Leg,
     *,
     weight: float,
-    foreign: Mask | None = None,
+    foreign: BoolArray | None = None,
     join: Loop = plain.convex,
 ) -> Fused:
     """Join scaled scores; `weight` is the lexical leg's, the dense leg has the rest.
@@ -84,11 +83,8 @@ def convex(
 
 def alone(lexical: Leg) -> Fused:
     """The lexical leg's own order, scaled."""
-    scores = lexical.scores.tolist()
-    # As `_scaled`, which takes longer for the few hits of one leg.
-    low, width = (scores[-1], scores[0] - scores[-1]) if scores else (0.0, 0.0)
-    shares = [(score - low) / width if width else 1.0 for score in scores]
-    return Fused(lexical.rows.tolist(), shares, [*shares], [None] * len(shares))
+    shares = _scaled(lexical.scores).tolist()
+    return Fused(lexical.rows.tolist(), shares, shares, [None] * len(shares))
 
 
 def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:

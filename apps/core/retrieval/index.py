@@ -34,11 +34,10 @@ from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.options import SearchOptions
 from apps.core.text import language
 
-LEXICAL = "lexical"  # its directory
-# Each of the lexical leg's two queries gives so many: 30 to 100 rank ordinary questions alike. More
-# than `FEW_WANTED` hits (a caller may ask for 50, a reranker for 200) need more to choose from.
+LEXICAL = "lexical"  # the directory of its columns
+# The lexical leg gives so many, and twice so many for a strange question. More than `FEW_WANTED`
+# hits (a caller may ask for 50, a reranker for 200) need more to choose from.
 LEXICAL_CANDIDATES = 30
-STRANGE_MORE = LEXICAL_CANDIDATES
 FEW_WANTED = 20
 DENSE_CANDIDATES = 60
 NO_LEG = Leg(np.zeros(0, np.int32), np.zeros(0, np.float32))
@@ -107,7 +106,7 @@ class OpenIndex:
         allowed = self._allowed(query.filters)
         if question is not None and self._dense is not None:
             near = self._dense.search(question, allowed=allowed, limit=DENSE_CANDIDATES)
-            strange_limit = limit + STRANGE_MORE
+            strange_limit = limit + LEXICAL_CANDIDATES
         found = self.lexical.search(
             query.text,
             language=asked,

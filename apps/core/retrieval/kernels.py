@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval.plain import FIELDS
+from apps.core.retrieval.filters import BoolArray
+from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Column, Joined, Rows
 from apps.core.retrieval.postings import CEILING, STEPS
 
 F = TypeVar("F", bound=Callable[..., Any])
-Mask = NDArray[np.bool_]
-Rows = NDArray[np.int32] | NDArray[np.int64]
-# Documents and impacts of one granularity; plain tuples cost less to hand over than classes.
-Column = tuple[NDArray[np.int32], NDArray[np.uint16]]
 # Scores of a block's documents, and the numbers of those that have one.
 Scores = tuple[FloatArray, NDArray[np.int32]]
 STEP = np.float32(CEILING / STEPS)
@@ -125,7 +122,7 @@ def best_rows(
     columns: tuple[Column, Column],
     owners: NDArray[np.int32],
     firsts: NDArray[np.int64],
-    allowed: Mask,
+    allowed: BoolArray,
     limit: int,
 ) -> tuple[NDArray[np.int32], FloatArray]:
     """The rows with the best lexical scores, best first, ties by row; at most `limit`.
@@ -175,7 +172,7 @@ def _least(sums: NDArray[np.int32], top: int, wanted: int) -> tuple[int, int]:
 def first_look(
     turned: NDArray[np.int8],
     question: NDArray[np.int16],
-    allowed: NDArray[np.bool_],
+    allowed: BoolArray,
     wanted: int,
 ) -> NDArray[np.int64]:
     """The rows whose products with the question sum up highest, `wanted` or a few more, in order.
@@ -248,10 +245,10 @@ def _order(sums: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.int
 def convex(
     lexical: tuple[Rows, FloatArray],
     dense: tuple[Rows, FloatArray],
-    foreign: Mask,
+    foreign: BoolArray,
     weight: float,
     deaf_share: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> Joined:
     """Rows, joint scores, and each leg's own, NaN where it lacks the row; see `fusion.convex`."""
     count = len(lexical[0]) + len(dense[0])
     rows = np.empty(count, np.int64)
@@ -285,12 +282,12 @@ def load() -> None:
     docs, impacts = _mapped(np.zeros(1, np.int32)), _mapped(np.zeros(1, np.uint16))
     column = (docs, impacts)
     firsts, floats = np.zeros(1, np.int64), np.zeros(1, np.float32)
-    best_rows(np.zeros(0), 0, (column, column), docs, firsts, np.zeros(0, np.bool_), 1)
-    first_look(np.zeros((1, 1), np.int8), np.zeros(1, np.int16), np.zeros(0, np.bool_), 1)
+    best_rows(np.zeros(0), 0, (column, column), docs, firsts, EVERY_ROW, 1)
+    first_look(np.zeros((1, 1), np.int8), np.zeros(1, np.int16), EVERY_ROW, 1)
     matrix = _mapped(np.zeros((1, 1), np.float32))
     rows = np.zeros(0, np.int64)
     found = nearest((matrix, np.zeros(1, np.int8), floats), floats, floats, rows, 1)
-    convex((np.zeros(0, np.int32), floats[:0]), found, np.zeros(0, np.bool_), 0.5, 0.5)
+    convex((np.zeros(0, np.int32), floats[:0]), found, EVERY_ROW, 0.5, 0.5)
 
 
 def _mapped(column: NDArray[np.generic]) -> Any:

@@ -23,7 +23,7 @@ from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import grains
 from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.loops import Loops
-from apps.core.retrieval.plain import FIELDS
+from apps.core.retrieval.plain import EVERY_ROW, FIELDS
 from apps.core.retrieval.postings import CEILING
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
@@ -45,9 +45,6 @@ ASKING_SHARE = 0.3
 # find for it share a few words at most, so more of them are looked for. Dev sets, tenth
 # percentile: ordinary questions .24 and more; ninetieth: paraphrases .17, the other language .18.
 STRANGE_REACH = 0.2
-
-
-EVERY_ROW = np.zeros(0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

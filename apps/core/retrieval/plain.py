@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.postings import CEILING, STEPS
 
-FIELDS = 3
-Rows = NDArray[Any]
-Mask = NDArray[np.bool_]
+FIELDS = 3  # of a term that is wanted
+EVERY_ROW: BoolArray = np.zeros(0, np.bool_)
+Rows = NDArray[np.int32] | NDArray[np.int64]
+# Documents and impacts of one granularity; plain tuples cost less to hand over than classes.
 Column = tuple[NDArray[np.int32], NDArray[np.uint16]]
 Joined = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -23,7 +23,7 @@ def best_rows(
     columns: tuple[Column, Column],
     owners: NDArray[np.int32],
     firsts: NDArray[np.int64],
-    allowed: Mask,
+    allowed: BoolArray,
     limit: int,
 ) -> tuple[NDArray[np.int32], FloatArray]:
     """The rows with the best lexical scores, best first, ties by row; at most `limit`.
@@ -63,7 +63,7 @@ def _scores(wanted: NDArray[np.float64], column: Column, count: int) -> FloatArr
 def convex(
     lexical: tuple[Rows, FloatArray],
     dense: tuple[Rows, FloatArray],
-    foreign: Mask,
+    foreign: BoolArray,
     weight: float,
     deaf_share: float,
 ) -> Joined:

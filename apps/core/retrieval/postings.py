@@ -68,6 +68,7 @@ def hashed(word: str) -> int:
 
 def counted(documents: Sequence[Sequence[str]]) -> Postings:
     """Count the terms of each document."""
+    stride = max(1, len(documents))
     numbers: dict[str, int] = {}
     for word in chain.from_iterable(documents):
         numbers.setdefault(word, len(numbers))
@@ -79,12 +80,12 @@ def counted(documents: Sequence[Sequence[str]]) -> Postings:
     numbered = map(numbers.__getitem__, chain.from_iterable(documents))
     terms = places[np.fromiter(numbered, np.int64, int(lengths.sum()))]
     docs = np.repeat(np.arange(len(documents)), lengths)
-    pairs, counts = np.unique(terms * max(1, len(documents)) + docs, return_counts=True)
-    of_term = np.bincount(pairs // max(1, len(documents)), minlength=len(order))
+    pairs, counts = np.unique(terms * stride + docs, return_counts=True)
+    of_term = np.bincount(pairs // stride, minlength=len(order))
     return Postings(
         hashes[order],
         np.concatenate([[0], np.cumsum(of_term)]).astype(np.int64),
-        (pairs % max(1, len(documents))).astype(np.int32),
+        (pairs % stride).astype(np.int32),
         np.minimum(counts, MOST).astype(np.uint8),
         lengths,
     )
