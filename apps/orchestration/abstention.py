@@ -62,8 +62,11 @@ LOOKUP_TERMS = 2
 # passages that speak of "tomorrow" but not of the weather .3 to .56. Costs five of 468 answers on
 # xquad-en.
 LOOKUP_THRESHOLD = 0.6
-# Of "electric car subsidy" the passages may speak of electric cars for pages.
+# Of "electric car subsidy" the passages may speak of electric cars for pages; and how long
+# something takes is not answered by a sentence without any length of time. "When" may ask for a
+# condition, which is no date.
 STRANGE_THRESHOLD = 0.95
+SURE_KINDS = frozenset({"number", "person"})
 
 
 def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abstention:
@@ -78,7 +81,8 @@ def decide(signals: SearchSignals, draft: Draft, *, language: Language) -> Abste
         return Abstention(min(1.0, draft.support), LOOKUP_THRESHOLD)
     lexical = signals.dense_top is None
     threshold = (LEXICAL_THRESHOLD if lexical else HYBRID_THRESHOLD)[language]
-    if draft.strange and not draft.foreign:
+    valueless = draft.evidence.valueless and draft.answer_type in SURE_KINDS
+    if valueless or (draft.strange and not draft.foreign):
         threshold = STRANGE_THRESHOLD
     return Abstention(_probability(signals.dense_top, draft), threshold)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter, mul
 
 from apps.core.domain.models import Hit, Language
 from apps.core.llm.cut import Cut, cut, is_heading
 from apps.core.text.answers import Span, fitting, is_typed
 from apps.core.text.language import detect
+from apps.core.text.numbers import UNITS
 from apps.core.text.overlap import Rarity, Wanted, of_stems
 from apps.core.text.questions import Question, analyse
 from apps.core.text.roles import role, unfilled
@@ -204,12 +205,20 @@ def _features(
 
 def _spans(asked: _Asked, text: str, its_row: Row | None) -> tuple[Span, ...]:
     """What fits; in a row only that of the columns which the question names."""
-    spans = tuple(fitting(asked.question, text))
     if its_row is None:
-        return spans
+        return tuple(fitting(asked.question, text))
+    spans = tuple(fitting(_in_table(asked.question, its_row), text))
     meant = its_row.meant(asked.wanted.terms)
     named = tuple(one for one in spans if any(cell.holds(one) for cell in meant))
     return named or spans
+
+
+def _in_table(question: Question, its_row: Row) -> Question:
+    """A table says once, over its column or beside it, what its numbers are of."""
+    said = its_row.called | its_row.words
+    units = {UNITS.get(word) for word in said}
+    named = not units.isdisjoint(question.units) or question.counted in said
+    return replace(question, units=(), counted="") if named else question
 
 
 def _key(asked: _Asked, its_row: Row) -> float:

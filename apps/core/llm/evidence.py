@@ -16,11 +16,8 @@ from apps.core.text.roles import vacant
 from apps.core.text.subjects import Said, subjects
 from apps.core.text.things import things
 
-# Whether a sentence holds a date or a number can be seen; a name or a reason is guessed.
-VALUES = frozenset({"time", "number"})
-
-# As surely as by half of its pairs of syllables.
-HALF = 0.5
+# Whether a sentence holds a date, a number or anybody can be seen; a reason is guessed.
+VALUES = frozenset({"time", "number", "person"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +32,8 @@ class Evidence:
         where it speaks of fewer of the question's things.
     best: score of the best sentence.
     missing: share of the question's numbers and names that no passage holds.
-    valueless: 1 when a date or a number is asked for and no quoted sentence holds one, or when
-        the holder of an office is asked for that the hits name without a holder.
+    valueless: 1 when a date, a number or a person is asked for and no quoted sentence holds one,
+        or when the holder of an office is asked for that the hits name without a holder.
     """
 
     there: float = 0.0
@@ -72,17 +69,16 @@ def weigh(
     )
 
 
-def strange(asked: Question, hits: Sequence[Hit]) -> bool:
-    """Whether no single hit speaks of all the things that the question names."""
+def strange(asked: Question, quoted: Sequence[Hit]) -> bool:
+    """Whether none of the quoted passages speaks of all the things that the question names."""
     named = things(asked)
-    said = [cut(hit.passage.text, hit.passage.title).said() for hit in hits] if named else []
-    together = (all(one.means(word) >= HALF for word in named) for one in said)
-    return bool(said) and not any(together)
+    said = [cut(hit.passage.text, hit.passage.title).said() for hit in quoted] if named else []
+    return bool(said) and not any(all(map(one.names, named)) for one in said)
 
 
 def _valueless(asked: Question, cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> bool:
-    if asked.answer_type in VALUES:
-        return not any(one.spans for one in chosen)
+    if asked.answer_type in VALUES and not any(one.spans for one in chosen):
+        return True
     return vacant(asked, (text for one in cuts for text in one.texts))
 
 

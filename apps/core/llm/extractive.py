@@ -45,7 +45,7 @@ class Draft:
     terms: how many terms the question has.
     evidence: what else speaks for or against the answer.
     foreign: whether the best sentence is in another language than the caller's.
-    strange: whether the question names things that no passage speaks of together.
+    strange: whether the question names things that no quoted passage speaks of together.
     """
 
     sentences: tuple[DraftSentence, ...]
@@ -122,7 +122,7 @@ def extract(
         *_support(asked, best, found, title=hits[best.hit].passage.title),
         weigh(asked, hits, chosen, best=best),
         foreign,
-        strange(asked, hits),
+        strange(asked, [hits[at] for at in sorted({one.hit for one in chosen})]),
     )
 
 

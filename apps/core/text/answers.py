@@ -8,6 +8,9 @@ from apps.core.text.measures import DURATION, LENGTH, MONEY, WEIGHT
 from apps.core.text.names import TITLES
 from apps.core.text.numbers import Quantity, quantities
 from apps.core.text.questions import AnswerType, Question
+from apps.core.text.subjects import Said
+from apps.core.text.thesaurus import alike
+from apps.core.text.tokens import stems
 
 Span = tuple[int, int]
 
@@ -59,13 +62,18 @@ EXTENT = re.compile(
     r"(?:(?:centi|kilo|milli)?met(?:re|er)s?|feet|foot|inch(?:es)?|miles?|(?:kilo)?grams?|tons?|tonnes?)\b",
     re.IGNORECASE,
 )
+# Of what it counts an English number says next; a Korean one may say it before, and so may a
+# number at the end of its clause.
+PLAIN_NUMBER = re.compile(r"[\w.,]*(?:\s(?:million|billion|thousand))?\s[A-Za-z]")
+REACH = 60
+COUNTED_WITHIN = 4
 WEEKDAY = re.compile(
     r"[월화수목금토일]요일|(?:mon|tues|wednes|thurs|fri|satur|sun)days?", re.IGNORECASE
 )
 NUMBER_WORDS = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty"
     r"|sixty|hundred|thousand|million|half|third|quarter|dozen|several)\b"
-    r"|(?:한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무)\s?(?:명|개|번|차례|가지|곳|살|시간|달|배|대)"
+    r"|(?:한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|스무)\s?(?:명|개|번|차례|가지|곳|살|시간|달|배|대|그루|마리|권|장|채)"
     r"|절반|수십|수백|수천",
     re.IGNORECASE,
 )
@@ -73,10 +81,29 @@ SURNAMES = (
     "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변"
     "염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국어은편용"
 )
-KOREAN_PERSON = re.compile(
-    rf"(?<![가-힣])(?:[{SURNAMES}][가-힣]{{2}}|[가-힣]{{2,6}}\s[가-힣]{{2,6}}(?=\s?(?:{TITLES})))"
-    rf"(?=(?:은|는|이|가|을|를|의|와|과|에게|께서|씨|도|에|로|\s?(?:{TITLES})|[,·(）)]|\s|$))"
+# Three syllables that begin with a surname, unless the last may be a particle or ends a place
+# or a thing ("주차장을", "신청서").
+NO_NAME_ENDS = "장실관당점품료증례법물년분층권역길군구해에의을를는"
+KOREAN_NAME = re.compile(
+    rf"(?<![가-힣])[{SURNAMES}][가-힣][가-힣](?<![{NO_NAME_ENDS}])(?:(?=(?:은|는|이|가|을|를|의|와|과|에게|께서|씨|도|에|로)"
+    rf"(?![가-힣])|\s?(?:{TITLES})|[,·(）)])|(?<![은는이가을를의와과도에로시동청원])(?=\s|$))"
 )
+KOREAN_TITLED = re.compile(rf"(?<![가-힣])[가-힣]{{2,6}}\s?(?:{TITLES}|천황|여왕|왕자|공주|황후)")
+# "신청자", "주민이", "교통행정과가": who does something need not have a name.
+KOREAN_AGENT = re.compile(
+    r"(?:[가-힣]+(?:(?<![숫글문의탁상투이한])자|객|꾼|[주시국농어난]민|[위의직회무]원|구성원|[학업강험]생|청소?년"
+    r"|[호의검판교기목]사|관리사|[문작악축치]가|[국본개노여청리애]인|[과국관원팀부의위]장|[시구찰]청|의회|원회|협회"
+    r"|[재의악극구사]단|(?<![결효성])과|팀|사람|분들|아이|부모|산모|자녀|어르신|어린이|가족|가구)|누구나|본인)(?:들)?"
+    r"(?=(?:은|는|이|가|께서|에게|의|을|를|로|와)(?![가-힣])|\s?[|;,.)]|\s*$)"
+)
+ENGLISH_AGENT = re.compile(
+    r"\b(?:people|persons?|residents?|citizens?|anyone|anybody|everyone|whoever|members?|staff|students?"
+    r"|parents?|famil(?:y|ies)|child(?:ren)?|nationals?|(?:wo)?m[ae]n|riders?|workers?|users?|callers?"
+    r"|lawyers?|teachers?|scientists?|administrators?|operators?|offices?|divisions?|departments?|centres?"
+    r"|[a-z]{4,}(?:ers|ors|ists|ians)|police|council|committee|company|city|you)\b",
+    re.IGNORECASE,
+)
+WHO = (KOREAN_NAME, KOREAN_TITLED, KOREAN_AGENT, ENGLISH_AGENT)
 LATIN_NAME = re.compile(
     r"(?<![A-Za-z])[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*"
     r"(?:\s(?:(?:of|de|van|von|der|la|le|bin|ibn|al|the|and|&)\s)?[A-ZÀ-Þ][A-Za-z0-9À-ɏ'’.-]*)*"
@@ -145,7 +172,7 @@ def _spans(question: Question, sentence: str) -> list[Span]:
     if kind == "number":
         return _numbers(question, sentence)
     patterns: dict[AnswerType, tuple[re.Pattern[str], ...]] = {
-        "person": (KOREAN_PERSON, LATIN_NAME),
+        "person": (*WHO, LATIN_NAME),
         "place": (KOREAN_PLACE, LATIN_NAME),
         "reason": (REASON,),
         "manner": (MANNER,),
@@ -184,7 +211,24 @@ def _numbers(question: Question, sentence: str) -> list[Span]:
     spans = [(one.start, one.end) for one in found]
     if not asked:
         spans = [(one.start, one.end) for one in found if not _is_time(one)]
-    return spans + [match.span() for match in _words(question.units).finditer(sentence)]
+    spans += [match.span() for match in _words(question.units).finditer(sentence)]
+    return [one for one in spans if counts(question.counted, sentence, one)]
+
+
+def counts(noun: str, sentence: str, span: Span) -> bool:
+    """Whether the number at `span` is one of `noun`: "46 stations", "stations: 46", "역 46곳".
+
+    Of "212 spaces" in a sentence about car parks it is none of car parks. Any number will do
+    when no noun is counted.
+    """
+    if not noun:
+        return True
+    start, end = span
+    near = [*stems(sentence[start:end]), *stems(sentence[end : end + REACH])[:COUNTED_WITHIN]]
+    if not PLAIN_NUMBER.match(sentence, start):
+        near += stems(sentence[max(0, start - REACH) : start])[-COUNTED_WITHIN:]
+    said = Said(frozenset(near), " ".join(near))
+    return any(said.holds(one) == 1.0 for one in (noun, *(other for _, other in alike(noun))))
 
 
 def _words(units: tuple[str, ...]) -> re.Pattern[str]:

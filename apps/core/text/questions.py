@@ -8,6 +8,7 @@ from typing import Literal
 
 from apps.core.text.measures import DURATION, ENDING, LASTING, english_units, form, korean_units
 from apps.core.text.names import TITLES
+from apps.core.text.tokens import stem
 
 AnswerType = Literal[
     "time",
@@ -30,6 +31,7 @@ class Question:
     content: the question without its question words.
     core: `content` without words such as "개념" or "meaning" that a definition need not repeat.
     units: what a number must carry or look like (see `measures`); empty admits any.
+    counted: stem of the noun of "how many", beside which its number stands; may be empty.
     """
 
     text: str
@@ -37,6 +39,7 @@ class Question:
     core: str
     answer_type: AnswerType
     units: tuple[str, ...] = ()
+    counted: str = ""
 
 
 KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
@@ -49,7 +52,7 @@ KOREAN_TYPES: tuple[tuple[str, AnswerType], ...] = (
         rf"(?:년도|연도|날짜|시기|시점|연대|세기|생일|일시|[한은던된인 ](?:해|때|날)){ENDING}",
         "time",
     ),
-    (r"누구|누가|누굴|어떤\s*사람|어느\s*사람|뉘", "person"),
+    (r"누구|누가|누굴|어떤\s*사람|어느\s*사람|(?<![가-힣])뉘", "person"),
     (
         rf"(?:{TITLES}|의장|원장|관장|과장|팀장|국장|교장|총장|소장|구청장|군수)(?:님)?(?:의)?\s?"
         rf"(?:이름|성함|성명){ENDING}",
@@ -148,6 +151,11 @@ KOREAN_ASKING_END = re.compile(
     r"(?<=[가-힣])(?:(?:하|되)?(?:였|었|았|했|됐|겠)?(?:나요|는가요|은가요|가요|는가|은가|던가|까요|까|습니까"
     r"|나|냐|니|죠|지요|어요|아요)|(?:하|되)?려면|했어|됐어|해요?|돼요?)(?=\s*[?？.!~]*\s*$)"
 )
+COUNTED = re.compile(
+    r"\bhow many (?:(?:[a-z-]+ ){0,3}?(?P<noun>[a-z]+)(?= (?:of|is|are|was|were|do|does|did|can"
+    r"|could|will|would|has|have|had|may|must|should)\b)|(?P<first>[a-z]+))",
+    re.IGNORECASE,
+)
 MASKED = re.compile(r"\S*\*{2,}\S*")
 META_WORDS = re.compile(
     r"(?:주요|핵심|기본)?\s*(?:개념|정의|의미|뜻|특징|설명|차이점?|방법|종류|이유)\S*|\b(?:main|key|basic)\b"
@@ -165,12 +173,19 @@ def analyse(text: str) -> Question:
     text = _without(MASKED, text)
     content = _content(text)
     kind, units = _kind(text)
-    return Question(text, content, _without(META_WORDS, content), kind, units)
+    counted = _counted(text) if kind == "number" and not units else ""
+    return Question(text, content, _without(META_WORDS, content), kind, units, counted)
 
 
 def _content(text: str) -> str:
     korean = _without(KOREAN_ASKING_END, _without(KOREAN_QUESTION_WORDS, text))
     return _without(ENGLISH_QUESTION_WORDS, korean)
+
+
+def _counted(text: str) -> str:
+    """The last noun before a verb that may follow: "How many electric bicycles are there?"."""
+    found = COUNTED.search(text)
+    return stem((found["noun"] or found["first"]).lower()) if found else ""
 
 
 def _without(pattern: re.Pattern[str], text: str) -> str:

@@ -15,7 +15,7 @@ KOREAN = re.compile(
     r"\s(?:누구|뭐|무엇|뭔)\S*\s*$"
 )
 ENGLISH = re.compile(
-    r"\bwho(?:'s| is| was| are| were) (?:the |an? )?(?:\w+ )?(?P<role>[a-z]+) (?:of|for|at|in)\b"
+    r"\bwho(?:'s| is| was| are| were) (?:the |an? )?(?:\w+ )?(?P<role>[a-z]+) (?:of|for|at)\b"
 )
 ANYBODY_LIST = "사람 인물 분 이름 것 누구 주인공 person man woman one people"
 ANYBODY = frozenset(ANYBODY_LIST.split())

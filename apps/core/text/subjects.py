@@ -27,9 +27,13 @@ FILLED = re.compile(r"(?:것|설명|서술)")
 SINGLE = re.compile(r"[가-힣][은는을를이가에도]")
 # Korean endings and parts of compounds: "설계한" is spoken of where "설계" stands, less surely.
 ALMOST, PARTLY = 0.8, 0.6
+# Of a compound noun half of the pairs of syllables will do.
+HALF = 0.5
 # A noun that was made a verb: "설치하려면" is about "설치".
 VERBAL = re.compile(r"([가-힣]{2,}?)(?:하|되|시키)[가-힣]*")
 LONGEST_VERB = 5
+# A number and the first syllable of what it counts.
+COUNTER = re.compile(r"\d+[가-힣]")
 # Shorter Latin words have too many neighbours that mean something else ("date", "data").
 SHORTEST_MISSPELT = 5
 
@@ -56,11 +60,12 @@ class Said:
     def holds(self, word: str) -> float:
         """How surely the text speaks of a stem, 0..1.
 
-        A number must stand there, and a Latin word but for one wrong letter; a Korean word may
-        have another ending or stand in the parts of its compound ("대형 폐기물" for "대형폐기물").
+        A number must stand there ("20리터" for "20리터짜리"), and a Latin word but for one wrong
+        letter; a Korean word may have another ending or stand in the parts of its compound ("대형
+        폐기물" for "대형폐기물").
         """
         if word.isascii() or word[0].isdigit():
-            return 1.0 if word in self.words else ALMOST * self._misspelt(word)
+            return 1.0 if self._whole(word) else ALMOST * self._misspelt(word)
         if word in self.flat:
             return 1.0
         verb = VERBAL.fullmatch(word)
@@ -76,9 +81,21 @@ class Said:
     def means(self, word: str) -> float:
         """The same, also by another word for the same thing."""
         own = self.holds(word)
-        if own >= ALMOST:
-            return own
-        return max([own, *(LIKE for _, other in alike(word) if self.holds(other) == 1.0)])
+        return own if own >= ALMOST or not self._likewise(word) else max(own, LIKE)
+
+    def names(self, word: str) -> bool:
+        """Whether the text speaks of a noun: "반려견" begins as "반려묘" does and is another."""
+        if len(word) == 3 and not word.isascii():
+            return word in self.flat or self._likewise(word)
+        return self.means(word) >= HALF
+
+    def _likewise(self, word: str) -> bool:
+        return any(self.holds(other) == 1.0 for _, other in alike(word))
+
+    def _whole(self, word: str) -> bool:
+        unit = COUNTER.match(word)
+        cuts = range(unit.end() if unit else len(word), len(word) + 1)
+        return any(word[:cut] in self.words for cut in cuts)
 
     def _misspelt(self, word: str) -> bool:
         if len(word) < SHORTEST_MISSPELT or not word.isalpha():

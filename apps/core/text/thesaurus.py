@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from apps.core.text.glossary import GLOSSARY
 from apps.core.text.overlap import Instead, of_stems, terms
 from apps.core.text.tokens import stem
 
@@ -228,7 +229,7 @@ def _groups(lists: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {word: tuple(others) for word, others in found.items()}
 
 
-SAME = _groups([*KOREAN.strip().splitlines(), *ENGLISH.strip().splitlines()])
+SAME = _groups([*KOREAN.strip().splitlines(), *ENGLISH.strip().splitlines(), *GLOSSARY])
 LONGEST_KEY = max(map(len, SAME))
 
 

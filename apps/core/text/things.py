@@ -19,13 +19,13 @@ from apps.core.text.tokens import stem
 KOREAN = re.compile(r"[가-힣]")
 # What asks behind a noun phrase: "…은 얼마인가요", "… 알려줘", "… 있나요".
 KOREAN_TAIL = re.compile(
-    r"(?:\s*(?:은|는|이|가)?\s*(?:얼마|언제|어디|무엇|뭐|누구|몇\s\S+)"
+    r"(?:\s*(?:은|는|이|가)?\s*(?:총|모두|전부|대략|보통|다)?\s*(?:얼마|언제|어디|무엇|뭐|누구|몇\s\S+)"
     r"(?:인가요?|인지|입니까|이에요|예요|에요|이야|야|죠|지요|일까요)?"
     r"|\s(?:있(?:나요?|어요?|습니까|을까요|는지)|좀|알려\s?\S+|가르쳐\s?\S+|궁금\S*))+\s*$"
 )
 # A verb, or a particle that needs one.
 KOREAN_VERBAL = re.compile(
-    r"언제|어디|얼마|어떻게|왜|누가|몇|어느|어떤|무슨|.+(?:[요까니냐죠다줘려해돼져을를는에며서]|에게|으로|부터|까지|하고|[하되][가-힣]*|[려으]면|어도|아도)"
+    r"언제|어디|얼마|어떻게|왜|누가|몇|어느|어떤|무슨|.+(?:[요까니냐죠다줘려해돼져을를는에며서]|에게|으로|부터|까지|하고|[하되](?:[고며면는여지기게던자]|[려어][가-힣]*)?|[려으]면|어도|아도)"
 )
 # A subject has a verb behind it; who writes "의" writes sentences.
 KOREAN_LINKED = re.compile(r"..+[이가의]")
@@ -47,7 +47,10 @@ location place name command size limit maximum minimum max min age type kind lis
 information detail rule requirement contact opening schedule
 """
 KINDS = frozenset(map(stem, KINDS_LIST.split()))
-FIRST, LAST, FINALS, FINAL_N, FINAL_L = 0xAC00, 0xD7A3, 28, 4, 8
+# Syllables that verbs end in before a noun: "버릴", "빌린", "쓰는".
+VERB_ENDS = frozenset(
+    "는은던을한할된될린릴든들른를낸낼진질친칠킨킬온올간갈산살본볼준줄쓴쓸탄탈운울난날긴길인일"
+)
 
 
 def things(question: Question) -> tuple[str, ...]:
@@ -73,9 +76,4 @@ def _korean(text: str) -> Iterator[str]:
     if not 0 < len(words) <= LONGEST or linked or any(map(KOREAN_VERBAL.fullmatch, words)):
         return
     yield stem(words[-1])
-    yield from (stem(word) for word in words[:-1] if not _may_be_verb(word))
-
-
-def _may_be_verb(word: str) -> bool:
-    code = ord(word[-1])
-    return FIRST <= code <= LAST and (code - FIRST) % FINALS in (FINAL_N, FINAL_L)
+    yield from (stem(word) for word in words[:-1] if word[-1] not in VERB_ENDS)

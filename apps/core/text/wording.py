@@ -76,12 +76,13 @@ def _exchanged(text: str, old: str, new: str) -> str:
 
 
 def _others(word: str, known: Collection[str]) -> Iterator[tuple[str, str]]:
-    """What may stand for which part of a word; spellings first."""
-    if is_korean(word):
+    """What may stand for which part of a word; one that the thesaurus knows is not misspelt."""
+    like = tuple(alike(word))
+    yield from like
+    if is_korean(word) and not like:
         yield from ((word, other) for other in korean_slips(word))
     if is_latin(word):
         yield from _parted(word, known)
-    slip = latin_slip(word, known) if is_latin(word) else None
+    slip = latin_slip(word, known) if is_latin(word) and not like else None
     if slip is not None:
         yield word, slip
-    yield from alike(word)
