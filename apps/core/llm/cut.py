@@ -63,6 +63,10 @@ class Cut:
         whole = word.isascii() and " " not in word
         return word in self.known or (not whole and word in self.flat)
 
+    def is_title(self, place: int) -> bool:
+        """Whether the sentence is the title once more, which answers nothing."""
+        return bool(self.title_words) and self.words[place] == self.title_words
+
     def alone(self, place: int) -> bool:
         """Whether the sentence is a record, which says nothing of its neighbours."""
         return RECORD.fullmatch(self.texts[place]) is not None

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.core.domain.models import Hit
+from apps.core.domain.models import Hit, Language
 from apps.core.llm.candidates import Candidate
 from apps.core.llm.cut import Cut, cut
-from apps.core.text.names import foreign_names, names
+from apps.core.text.names import HANGUL, foreign_names, names
 from apps.core.text.numbers import quantities, values
 from apps.core.text.questions import Question
 from apps.core.text.roles import vacant
@@ -45,7 +45,12 @@ class Evidence:
 
 
 def weigh(
-    asked: Question, hits: Sequence[Hit], chosen: Sequence[Candidate], *, best: Candidate
+    asked: Question,
+    hits: Sequence[Hit],
+    chosen: Sequence[Candidate],
+    *,
+    best: Candidate,
+    language: Language,
 ) -> Evidence:
     """Look for the question's subjects in what was found; about 0.2 ms for five hits.
 
@@ -54,6 +59,7 @@ def weigh(
         hits: passages, best first.
         chosen: the sentences that are going to be quoted.
         best: the best sentence, which may stand anywhere among `chosen`.
+        language: in which the question was typed; some of its words may be exchanged since.
     """
     wanted = subjects(asked)
     cuts = [cut(hit.passage.text, hit.passage.title) for hit in hits]
@@ -64,7 +70,7 @@ def weigh(
         quoted=math.log1p(sum(map(_quoted(cuts, chosen).means, wanted))),
         rival=_rival(hits, cuts, wanted),
         best=best.score,
-        missing=_missing(asked.text, hits),
+        missing=_missing(asked.text, hits, language),
         valueless=float(_valueless(asked, cuts, chosen)),
     )
 
@@ -99,9 +105,11 @@ def _quoted(cuts: Sequence[Cut], chosen: Sequence[Candidate]) -> Said:
     return Said(words, "\n".join(one.flat for one in said))
 
 
-def _missing(question: str, hits: Sequence[Hit]) -> float:
+def _missing(question: str, hits: Sequence[Hit], language: Language) -> float:
     """A question about 2034 is not answered by passages that never speak of 2034."""
-    numbers, latin = quantities(question), names(question)
+    numbers = quantities(question)
+    # In a Korean sentence each Latin word is a name; a Korean word makes no sentence Korean.
+    latin = names(question if language == "ko" else HANGUL.sub("", question))
     if not numbers and not latin:
         return 0.0
     text = "\n".join(f"{hit.passage.title}\n{hit.passage.text}" for hit in hits)

@@ -15,8 +15,10 @@ from apps.core.domain.models import AnswerMode, Hit, Language
 from apps.core.llm.candidates import Candidate, in_their_words, sentences
 from apps.core.llm.evidence import Evidence, strange, weigh
 from apps.core.text.answers import FREE, WEEKDAY, bounded
+from apps.core.text.language import detect
 from apps.core.text.overlap import terms
 from apps.core.text.questions import AnswerType, Question
+from apps.core.text.tokens import stem, stems
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ LEANS_BACK = re.compile(
     r"|moreover|furthermore|instead|such)\b",
     re.IGNORECASE,
 )
+THE_SAME = re.compile(r"The (\w+) ")
 ANNOUNCES = re.compile(
     r"(?:[:：]|다음과 같(?:다|습니다)\.?|말씀드리겠습니다\.?|as follows\.?)\s*$|^#+\s|^다음\s"
     r"|\bthe following\b",
@@ -120,7 +123,7 @@ def extract(
         asked.answer_type,
         short,
         *_support(asked, best, found, title=hits[best.hit].passage.title),
-        weigh(asked, hits, chosen, best=best),
+        weigh(asked, hits, chosen, best=best, language=detect(question)),
         foreign,
         strange(asked, [hits[at] for at in sorted({one.hit for one in chosen})]),
     )
@@ -214,9 +217,18 @@ def _with_neighbours(chosen: list[Candidate], found: Sequence[Candidate]) -> lis
     if best.header is not None:
         wanted.append(by_place.get((best.hit, best.header), best))
     for one in chosen:
+        before = by_place.get((one.hit, one.place - 1), one)
+        if _speaks_of_the_same(one.text, before.text):
+            wanted.append(before)
         if _announces(one):
             wanted += [by_place.get((one.hit, one.place + step), one) for step in (1, 2)]
     return list(dict.fromkeys(wanted))[:LONGEST]
+
+
+def _speaks_of_the_same(text: str, before: str) -> bool:
+    """ "The file works …" after "Write the name into the file KILL": which file was said before."""
+    found = THE_SAME.match(text)
+    return found is not None and stem(found[1].lower()) in stems(before)
 
 
 def _announces(one: Candidate) -> bool:

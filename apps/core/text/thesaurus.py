@@ -17,6 +17,7 @@ from apps.core.text.tokens import stem
 # that they begin with ("만들", "만드", "만든"), irregular English ones in all.
 KOREAN = """
 할인 감면 경감 인하
+제일 가장
 무료 무상 공짜 면제
 벌금 과태료 범칙금
 연체료 연체금 가산금 지체상금
