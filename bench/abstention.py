@@ -27,7 +27,7 @@ from apps.core.domain.ports import Embedder
 from apps.core.llm.embed import embedder as named
 from apps.core.llm.evidence import Evidence
 from apps.core.llm.kept import kept
-from apps.orchestration.abstention import SIGNS
+from apps.orchestration.abstention import SIGNS, STRANGE_THRESHOLD
 from bench.logistic import Floats, fitted, probabilities
 from bench.sample_set import write
 from bench.servers import ROOT
@@ -76,13 +76,17 @@ class Table:
         return fitted(self.rows[where], self.labels[where], self.weights[where])
 
     def held_out(self) -> Floats:
-        """For each row the probability from coefficients that never saw its file of questions."""
+        """For each row the probability from coefficients that never saw its file of questions.
+
+        It is 0 where only a very sure answer is given and this one is not.
+        """
         files = np.array([one.file for one in self.seen])
         result = np.zeros(len(files))
         for file in sorted(set(files)):
             mine = files == file
             result[mine] = probabilities(self.rows[mine], self.fit(~mine))
-        return result
+        strange = np.array([one.strange for one in self.seen])
+        return np.where(strange & (result < STRANGE_THRESHOLD), 0.0, result)
 
     def threshold(self, found: Floats, language: Language) -> float:
         """The least at which recall over all questions reaches its goal.

@@ -19,6 +19,7 @@ from apps.core.retrieval.search import Search
 from apps.core.text.gold import GoldQuestion, read_passages, read_questions
 from apps.core.text.language import detect
 from apps.ingestion.quality import publish_all
+from apps.orchestration.abstention import is_strange
 from apps.orchestration.evaluation import contains
 
 Kind = Literal["answerable", "removed", "unanswerable"]
@@ -49,6 +50,7 @@ class Observation:
     settled: an answerable question whose passage was found, or one of the others whose answer
         was not found in another passage: only here one decision is right.
     dense: best centred cosine, 0 without vectors.
+    strange: whether only a very sure answer is given (see `apps.orchestration.abstention`).
     """
 
     corpus: str
@@ -59,6 +61,7 @@ class Observation:
     foreign: bool
     evidence: Evidence
     dense: float
+    strange: bool
 
 
 async def observe(
@@ -120,4 +123,5 @@ def _observed(
         foreign=draft.foreign,
         evidence=draft.evidence,
         dense=found.signals.dense_top or 0.0,
+        strange=is_strange(draft),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from apps.core.domain.models import SearchQuery
+from apps.core.domain.models import Hit, Passage, SearchQuery
 from apps.core.llm.extractive import Draft, extract
 from apps.core.retrieval.options import SearchOptions
 from apps.core.retrieval.search import Search
@@ -16,11 +18,17 @@ from bench.sample_set import write
 
 
 @pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    root = tmp_path_factory.mktemp("sample")
-    write(root / "sample.jsonl")
-    publish_all(root / "index", read_passages([root / "sample.jsonl"]), None)
-    return Search(root / "index", embedder=None, options=SearchOptions())
+def passages(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Passage]:
+    file = tmp_path_factory.mktemp("sample") / "sample.jsonl"
+    write(file)
+    return read_passages([file])
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory, passages: Sequence[Passage]) -> Search:
+    root = tmp_path_factory.mktemp("index")
+    publish_all(root, passages, None)
+    return Search(root, embedder=None, options=SearchOptions())
 
 
 async def ask(search: Search, question: str) -> tuple[Draft, Abstention]:
@@ -59,6 +67,10 @@ async def ask(search: Search, question: str) -> tuple[Draft, Abstention]:
         ("청년 월세 지원 나이 제한", "만 19세 이상 34세 이하"),
         ("When does the library close on weekdays?", "09:00–20:00"),
         ("What is the peeking problem in A/B tests?", "stopping at the first p < 0.05"),
+        ("How long is a cached answer kept?", "default: 3600"),
+        ("How do I turn off every flag when the database is down?", "into the file KILL"),
+        ("쓰레기봉투 20리터짜리는 얼마예요?", "20리터 540원"),
+        ("How many books does the central library own?", "184,000 books"),
     ],
 )
 async def test_the_quotes_hold_the_answer(search: Search, question: str, quote: str) -> None:
@@ -83,6 +95,35 @@ async def test_the_short_answer(search: Search, question: str, short: str) -> No
     assert draft.short_answer == short
 
 
+async def test_the_title_is_no_answer(search: Search) -> None:
+    """It repeats the question's words and says nothing."""
+    draft, _ = await ask(search, "올해 시 예산에서 제일 많이 쓰는 분야가 어디야?")
+    assert "2025년 한빛시 세출 예산 요약" not in [one.text for one in draft.sentences]
+    assert any("사회복지로" in one.text for one in draft.sentences)
+
+
+@pytest.mark.parametrize(
+    ("question", "document", "quote"),
+    [
+        ("What time do the fireworks start?", "hanbit-ko-festival-2025", "20:30 | 불꽃놀이"),
+        (
+            "How many people did the festival attract last year?",
+            "hanbit-ko-festival-2025",
+            "132,000명",
+        ),
+        ("When is the birth grant paid?", "hanbit-ko-childbirth", "다음 달 20일"),
+        ("교재는 얼마예요?", "hanbit-en-residents-centre-guide", "The textbook costs 12,000 won"),
+    ],
+)
+def test_the_sentence_of_the_other_language(
+    passages: Sequence[Passage], question: str, document: str, quote: str
+) -> None:
+    """The glossary finds it in a passage that shares no word with the question."""
+    hits = [Hit(one, 1.0) for one in passages if one.doc_id.startswith(document)]
+    draft = extract(question, hits, language=detect(question))
+    assert any(quote in one.text for one in draft.sentences)
+
+
 async def test_other_rows_stay_out(search: Search) -> None:
     """The row about passports is quoted without the rows of the same table."""
     draft, _ = await ask(search, "여권 발급 수수료는 얼마예요?")
@@ -104,9 +145,16 @@ async def test_other_rows_stay_out(search: Search) -> None:
         "Who is the director of the Central Library?",
         "museum opening hours",
         "how many teachers work at the residents centre",
+        "how many parks are there in Hanbit",
+        "벚꽃축제에 누가 공연하나요?",
+        "한빛시장 이름이 뭐예요?",
+        "반려묘 등록 비용",
+        "운전면허 갱신 수수료",
+        "출생 축하금 예산은 총 얼마야?",
+        "How tall is the Main Building?",
     ],
 )
 async def test_what_the_corpus_lacks_is_not_answered(search: Search, question: str) -> None:
-    """No name, no fax number and no subject of that kind is no answer."""
+    """No name, no fax number, no number of such things and no subject of that kind: no answer."""
     _, verdict = await ask(search, question)
     assert verdict.abstain

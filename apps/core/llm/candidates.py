@@ -150,7 +150,11 @@ def _of_passage(asked: _Asked, number: int, passage: Cut, standing: float) -> It
     office, known = asked.office, asked.question.text
     for place, (start, end) in enumerate(passage.spans):
         text, header, its_row = passage.texts[place], passage.headers[place], passage.rows[place]
-        if passage.is_title(place) or LABEL.fullmatch(text) or (office and unfilled(office, text, known=known)):
+        if (
+            passage.is_title(place)
+            or LABEL.fullmatch(text)
+            or (office and unfilled(office, text, known=known))
+        ):
             continue
         spans = () if header == place else _spans(asked, text, its_row)
         features = _features(asked, passage, place, spans=spans, titled=titled, standing=standing)

@@ -6,7 +6,7 @@ import re
 
 from apps.core.text.measures import DURATION, LENGTH, MONEY, WEIGHT
 from apps.core.text.names import TITLES
-from apps.core.text.numbers import Quantity, quantities
+from apps.core.text.numbers import ANY_DIGIT, Quantity, quantities
 from apps.core.text.questions import AnswerType, Question
 from apps.core.text.subjects import Said
 from apps.core.text.thesaurus import alike
@@ -224,7 +224,8 @@ def counts(noun: str, sentence: str, span: Span) -> bool:
     if not noun:
         return True
     start, end = span
-    near = [*stems(sentence[start:end]), *stems(sentence[end : end + REACH])[:COUNTED_WITHIN]]
+    after = ANY_DIGIT.split(sentence[end : end + REACH], maxsplit=1)[0]
+    near = [*stems(sentence[start:end]), *stems(after)[:COUNTED_WITHIN]]
     if not PLAIN_NUMBER.match(sentence, start):
         near += stems(sentence[max(0, start - REACH) : start])[-COUNTED_WITHIN:]
     said = Said(frozenset(near), " ".join(near))

@@ -96,7 +96,6 @@ school 학교
 library 도서관
 book 책 도서
 borrow lend loan 빌리 빌린 빌릴 대출
-branch 분관
 hospital 병원
 doctor 의사
 medical clinic 의료 진료
@@ -178,7 +177,6 @@ sunday 일요일
 night evening 야간 밤
 lunch 점심 점심시간
 opening open 여는 열린 열리
-close closed 닫는 닫음 닫
 building 건물 청사
 floor 층
 room 실 방
@@ -190,15 +188,11 @@ stroller pram 유아차
 inhabitant population 인구 주민
 people person 명 사람
 visitor visit attendance attract 다녀갔 방문 방문객
-year 해 년
-month 달 월
 quarter 분기 석-달
 class lesson course 수업 교실 강좌
 textbook 교재 교과서
 interpreter interpreting interpretation 통역
 language 언어
-korean 한국어
-english 영어
 work job 근무 일
 age 나이 만
 held take-place 열리 열린 열린다
@@ -211,14 +205,10 @@ end finish 끝 종료
 change 변경 바꾸 바뀐
 increase 늘었 늘어 증가
 decrease 줄었 줄어 감소
-last-year 지난해 작년
 result 결과
-size 크기
 maximum limit 최대 한도
 minimum 최소
 area 지역 면적
-length long 길이 기간
-kilometre kilometer 킬로미터
 """
 COMPUTING = """
 question query 질문
@@ -284,12 +274,10 @@ weight 가중치
 loss 손실
 accuracy 정확도
 precision 정밀도
-recall 재현율
 token 토큰
 attention 어텐션
 transformer 트랜스포머
 sentence 문장
-word 낱말 단어
 particle 조사
 encoding 인코딩
 threshold 기준

@@ -28,6 +28,14 @@ def test_subjects_of_the_passage() -> None:
     assert evidence("대형폐기물 여권은 얼마인가요?", hit(WASTE)).there == 0.5
 
 
+def test_an_exchanged_word_makes_no_question_korean() -> None:
+    """Of an English question only the capitalised words are names, whatever words it took over."""
+    found = extract(
+        "When does the festival begin?", [hit("축제는 4월 4일에 시작한다.")], language="en"
+    )
+    assert found.evidence.missing == 0.0
+
+
 def test_subjects_of_the_quotes() -> None:
     """Only what is going to be quoted counts, on a scale that flattens."""
     assert evidence("매트리스는 얼마인가요?", hit(WASTE)).quoted == pytest.approx(math.log(2))

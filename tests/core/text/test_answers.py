@@ -22,6 +22,12 @@ def found(question: str, sentence: str) -> list[str]:
         ("Who designed it?", "It was designed by Anna Berg in 1990.", ["Anna Berg"]),
         ("1989년 3월에는 언제 열었나?", "1989년 3월에 열었다.", []),
         ("How tall is the hall?", "It has three buildings.", []),
+        ("How many parks are there?", "The car park has 212 spaces.", []),
+        ("How many bicycles are there?", "There are 46 stations and 520 bicycles.", ["520"]),
+        ("How many books does it own?", "책 18만 4천 권을 갖추고 있다.", ["18만 4천 권"]),
+        ("How many rooms?", "Rooms: 8.", ["8"]),
+        ("누가 공연하나요?", "축제 기간에는 주차장을 쓸 수 없다.", []),
+        ("누가 맡나요?", "교통행정과가 맡는다.", ["교통행정과"]),
         ("How tall is the hall?", "It rises three metres, or 3 m.", ["3 m", "three metres"]),
     ],
 )

@@ -46,8 +46,24 @@ def test_subjects(question: str, found: tuple[str, ...]) -> None:
         ("1998", "1999", 0.0),
         ("설치하려면", "설치가 끝난 뒤", 0.8),
         ("65조", "제65조", 1.0),
+        ("20리터짜리", "10리터 280원, 20리터 540원", 1.0),
+        ("20리터짜리", "2리터 540원", 0.0),
     ],
 )
 def test_holds(word: str, text: str, share: float) -> None:
     """Numbers must stand there, long Latin words but for a slip; Korean ones may be inflected."""
     assert said(text).holds(word) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "named"),
+    [
+        ("반려묘", "반려견을 등록한다", False),
+        ("반려견", "반려견을 등록한다", True),
+        ("수수료", "요금을 낸다", True),
+        ("대형폐기물", "대형 폐기물", True),
+    ],
+)
+def test_a_noun_is_not_its_beginning(word: str, text: str, named: bool) -> None:
+    """Another last syllable is another noun, not an ending."""
+    assert said(text).names(word) is named

@@ -15,6 +15,8 @@ from apps.core.text.things import things
         ("전기차 보조금은 얼마인가요?", ("전기차", "보조금")),
         ("학교 프린터 있나요?", ("학교", "프린터")),
         ("피아노 폐기 수수료 알려줘", ("피아노", "폐기")),
+        ("운전면허 갱신 수수료", ("운전면허", "갱신")),
+        ("출생 축하금 예산은 총 얼마야?", ("출생", "축하금", "예산")),
         ("piano disposal fee", ("piano", "disposal")),
         ("How much is the swimming pool?", ("swim", "pool")),
         ("how many teachers work here", ("teacher",)),

@@ -54,6 +54,11 @@ def test_words_that_a_passage_has_stay() -> None:
     assert exchange("할인이 되나요?", PARKING, "할인은 없다.") == "할인이 되나요?"
 
 
+def test_a_known_word_is_not_misspelt() -> None:
+    """ "낳으면" is about births, whatever "넣으면" is about."""
+    assert exchange("둘째 낳으면?", "반납함에 넣으면 된다.", "출산을 돕는다.") == "둘째 출산면?"
+
+
 def test_the_best_passage_decides() -> None:
     """Of several other words the one that stands furthest up is taken."""
     assert exchange("휴관일은?", "휴일은 월요일이다.", LIBRARY) == "휴일은?"
