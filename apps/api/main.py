@@ -38,6 +38,7 @@ from apps.api.routes import (
     ofrep,
     pages,
     rollouts,
+    runs,
     search,
 )
 from apps.api.routes.health import product_version
@@ -50,6 +51,7 @@ from apps.core.wiring import NO_TRACES, SystemClock, Tracing, tracing
 ROUTERS = (
     search.router,
     answer.router,
+    runs.router,
     feedback.router,
     documents.router,
     keys.router,

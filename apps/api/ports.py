@@ -38,7 +38,7 @@ class Answerer(Protocol):
     """Turns a question into a record; both methods are one path."""
 
     def stream(
-        self, request: AnswerRequest, *, streaming: bool = True
+        self, request: AnswerRequest, *, streaming: bool = True, answer_id: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Events of `orchestration.events`; the last one is terminal."""
 

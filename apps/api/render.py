@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import orjson
 from starlette.responses import Response
 
+from apps.api.run_ports import RunView
 from apps.api.store_ports import DocumentSummary, KeyDetails, Opinion
 from apps.core.domain.flags import Decisions
 from apps.core.domain.models import AnswerRecord, Citation, Document, Hit, SearchResult, Source
@@ -255,3 +256,16 @@ def _maybe(at: float | None) -> str | None:
 def timestamp(at: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def run(value: RunView) -> Json:
+    """How far a run is, and what came of it."""
+    return {
+        "run_id": value.id,
+        "state": value.state,
+        "progress": value.progress,
+        "answer": value.answer,
+        "problem": value.problem,
+        "created_at": timestamp(value.created_at),
+        "updated_at": timestamp(value.updated_at),
+    }

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+
+import orjson
 
 from apps.api import render, sse
 from apps.core.domain.models import AnswerRecord
@@ -155,34 +157,46 @@ class Run:
         self._unsent_bytes += len(made)
         self._moved.set()
 
-    async def chunks(
-        self, after: int = 0, *, heartbeat_s: float = sse.HEARTBEAT_S
-    ) -> AsyncIterator[bytes]:
-        """What the reader has not seen yet, several frames at once when it is slow.
+    def restore(self, frames: Sequence[bytes]) -> None:
+        """Hold to what was told before, by another process."""
+        self._frames = list(frames)
+        told = map(sse.told, frames)
+        self._text = "".join(orjson.loads(body)["text"] for name, body in told if name == "data")
+
+    async def batches(
+        self, after: int = 0, *, silent_s: float = sse.HEARTBEAT_S
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """Frames that the reader has not seen yet, several at once when it is slow.
 
         Args:
             after: number of the last frame that the reader has.
-            heartbeat_s: how long to be silent before a comment shows that the run lives.
+            silent_s: after so long without a frame comes an empty batch.
         """
         self._unsent_bytes = sum(map(len, self._frames[after:]))
         while True:
             fresh = self._frames[after:]
             if fresh:
                 after += len(fresh)
-                chunk = b"".join(fresh)
-                yield chunk
+                yield fresh
                 # Only now: the reader has taken it, or at least the socket has.
-                self._unsent_bytes -= len(chunk)
+                self._unsent_bytes -= sum(map(len, fresh))
                 self._taken.set()
             elif self.over:
                 return
             else:
                 self._moved.clear()
                 try:
-                    async with asyncio.timeout(heartbeat_s):
+                    async with asyncio.timeout(silent_s):
                         await self._moved.wait()
                 except TimeoutError:
-                    yield sse.HEARTBEAT
+                    yield ()
+
+    async def chunks(
+        self, after: int = 0, *, heartbeat_s: float = sse.HEARTBEAT_S
+    ) -> AsyncIterator[bytes]:
+        """The same as bytes; after a silence a comment shows that the run lives."""
+        async for fresh in self.batches(after, silent_s=heartbeat_s):
+            yield b"".join(fresh) or sse.HEARTBEAT
 
 
 class Runs:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from apps.api import render
+from apps.api.kept_runs import SqlRuns
 from apps.api.rollout_desk import SqlExperiments, SqlRollouts
+from apps.api.run_worker import RunWorker
 from apps.api.stores import SqlAnswers, SqlDocuments, SqlKeys, SqlOnce, exposures
 from apps.core.domain.models import AnswerRecord
 from apps.core.domain.ports import Clock
@@ -41,6 +43,8 @@ class Sql:
         self.keys = SqlKeys(storage, self.ring, pepper=self._pepper, clock=clock)
         self.rollouts = SqlRollouts(storage, clock)
         self.experiments = SqlExperiments(storage, clock)
+        worker = RunWorker(storage, watch, clock)
+        self.runs = SqlRuns(storage, worker, clock, pepper=self._pepper)
         # A claim must outlive the longest request, or two of them could do the same work.
         self.once = SqlOnce(storage, claim_s=2 * settings.REQUEST_TIMEOUT_S + 300)
 

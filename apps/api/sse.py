@@ -33,6 +33,7 @@ EVENT_SCHEMA: dict[str, Any] = {
         "data": {"type": "string", "description": "JSON on one line."},
     },
 }
+TERMINAL = frozenset({"complete", "error"})
 HEARTBEAT = b": alive\n\n"
 HEARTBEAT_S = 15.0
 # A reader that takes nothing for so long is gone, whatever its socket says.
@@ -51,6 +52,20 @@ def frame(name: str, body: object, *, frame_id: str) -> bytes:
         name.encode(),
         orjson.dumps(body),
     )
+
+
+def told(made: bytes) -> tuple[str, bytes]:
+    """Name and JSON of a frame."""
+    _, name, body = made.rstrip(b"\n").split(b"\n")
+    return name.removeprefix(b"event: ").decode(), body.removeprefix(b"data: ")
+
+
+def message(made: bytes) -> str:
+    """A frame as one JSON text, for a socket."""
+    head = made.split(b"\n", 1)[0]
+    name, body = told(made)
+    frame_id = orjson.dumps(head.removeprefix(b"id: ").decode())
+    return (b'{"event":"%b","id":%b,"data":%b}' % (name.encode(), frame_id, body)).decode()
 
 
 def metadata(event: Metadata) -> render.Json:
@@ -114,6 +129,10 @@ class EventStream(Response):
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def nothing() -> None:
+    """The work behind chunks that make themselves."""
 
 
 async def _gone(receive: Receive) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from apps.api.rollout_ports import Experiments, Rollouts
+from apps.api.run_ports import KeptRuns
 from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
 
@@ -246,6 +247,10 @@ class Stores(Protocol):
     @property
     def once(self) -> Once:
         """Idempotency keys."""
+
+    @property
+    def runs(self) -> KeptRuns:
+        """Runs that go on without their caller."""
 
     @property
     def rollouts(self) -> Rollouts:

@@ -143,6 +143,7 @@ class Loader:
         group.create_task(kept_going("rollouts", await self._open_controller(sql)))
         group.create_task(self._ingest(sql))
         answerer = await loaded(services.answerer, partial(self._open_answerer, sql))
+        group.create_task(kept_going("runs", partial(sql.runs.work, answerer)))
         # The first question should not pay for importing a provider's kit.
         await answerer.models.warm()
         log.info("service.loaded", after_s=round(self.clock.monotonic() - services.started_s, 2))

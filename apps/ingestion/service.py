@@ -202,7 +202,7 @@ class Ingestion:
         """How far a job is, at any time; None when there is none."""
         async with self._storage.reading() as s:
             job = await jobs.get(s, job_id)
-            if job is None:
+            if job is None or job.kind not in KINDS:
                 return None
             return view_of(
                 job, await job_items.listed(s, job_id), await job_items.counts(s, job_id)

@@ -109,7 +109,7 @@ class AnswerPipeline:
         raise SystemFailure("The run ended without a result.")
 
     async def stream(
-        self, request: AnswerRequest, *, streaming: bool = True
+        self, request: AnswerRequest, *, streaming: bool = True, answer_id: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Tell how the answer comes about; the last event is Complete or Failed.
 
@@ -120,8 +120,9 @@ class AnswerPipeline:
             request: the question.
             streaming: whether text may go out sentence by sentence; a plain answer is told whole,
                 so that a provider that breaks off can still be replaced.
+            answer_id: of a run that may have begun in another worker; a new one when absent.
         """
-        begun = self._begin(request, streaming=streaming)
+        begun = self._begin(request, streaming=streaming, answer_id=answer_id)
         outbox = Outbox(begun.answer_id, request.request_id, begun.evaluation)
         task = asyncio.create_task(self._run(begun, outbox))
         task.add_done_callback(lambda _: outbox.close())
@@ -133,7 +134,7 @@ class AnswerPipeline:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _begin(self, request: AnswerRequest, *, streaming: bool) -> Begun:
+    def _begin(self, request: AnswerRequest, *, streaming: bool, answer_id: str | None) -> Begun:
         now_s = self.clock.monotonic()
         limit_s = self.settings.REQUEST_TIMEOUT_S
         decisions = request.decisions
@@ -141,7 +142,7 @@ class AnswerPipeline:
             decisions = self.flags.evaluate_all(request)
         return Begun(
             request,
-            answer_id=f"{self.rng.getrandbits(128):032x}",
+            answer_id=answer_id or f"{self.rng.getrandbits(128):032x}",
             evaluation=Evaluation.of(decisions),
             started_s=now_s,
             deadline=now_s + min(request.timeout_s or limit_s, limit_s),

@@ -63,7 +63,7 @@ class FakeAnswerer:
         self.cancelled = 0
 
     async def stream(
-        self, request: AnswerRequest, *, streaming: bool = True
+        self, request: AnswerRequest, *, streaming: bool = True, answer_id: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Metadata, progress, the pieces, and a terminal event."""
         self.asked.append(request)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
 import orjson
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -21,6 +21,7 @@ from apps.api.exchange import Exchange, exchange_of
 from apps.api.idempotency import LOCAL_CALLER, Claim, claim, remembered
 from apps.api.operation import operation
 from apps.api.ports import Answerer
+from apps.api.routes.runs import ACCEPTED, accepted, refuse_stream
 from apps.api.runs import Run
 from apps.api.schemas.answer import AnswerBody, AnswerReply, StoredAnswerReply
 from apps.api.services import Services, services_of
@@ -63,21 +64,32 @@ ANSWER["responses"][200] = {
     "content": {sse.EVENT_STREAM: {"schema": sse.EVENT_SCHEMA}},
     "description": "The answer, or its events: metadata, progress, data, then complete or error.",
 }
+ANSWER["responses"][202] = ACCEPTED
 router = APIRouter(tags=["answer"])
 
 
 @router.post("/api/v1/pipeline/execute", **ANSWER)
 @router.post("/api/v1/answer", **ANSWER)
 @router.post("/answer", **ANSWER)
-async def answer(request: Request) -> Response:
+async def answer(
+    request: Request,
+    wait: Annotated[
+        bool, Query(description="`false`: reply 202 at once; the answer is made as a run.")
+    ] = True,
+) -> Response:
     """Answer from the passages; every `[n]` in the text has a citation with an exact quote.
 
     When the passages say nothing, `abstained` is true. `stream: true` or
-    `Accept: text/event-stream` sends events instead of one body.
+    `Accept: text/event-stream` sends events instead of one body. With `wait=false` the answer is
+    made without the caller: `/api/v1/runs/{run_id}` tells how far it is. The WebSocket
+    `/ws/answer` takes the same body as one text message and sends the same events.
     """
     body = await read_json(request, AnswerBody)
     services, exchange = services_of(request), exchange_of(request.scope)
     known = body.value(request_id=exchange.request_id, caller=caller_of(request), endpoint=ROUTE)
+    if not wait:
+        refuse_stream(request, stream=body.stream)
+        return await accepted(request, known)
     asked = decided(request, known)
     streamed = sse.wanted(request, stream=body.stream)
     answerer = await services.answerer.get()
@@ -153,10 +165,7 @@ def _again(earlier: Remembered, exchange: Exchange, *, streamed: bool) -> Respon
         ):
             yield sse.frame(name, part, frame_id=f"{body['answer_id']}.{number}")
 
-    async def nothing() -> None:
-        return
-
-    return sse.EventStream(chunks(), nothing)
+    return sse.EventStream(chunks(), sse.nothing)
 
 
 async def _owner(request: Request) -> str:

@@ -100,7 +100,9 @@ class ArmRecorder:
             made.epoch,
             made.stage,
             hashed.hex(),
-            sticky=evaluation.units[flag_key] != request_id,
+            # A run that another worker takes over comes again: with a hash for a unit it is told
+            # from itself by the database.
+            sticky=evaluation.units.get(flag_key) != request_id,
         )
         place = _place(met, UNITS)
         if place is not None:

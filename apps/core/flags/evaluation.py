@@ -18,6 +18,7 @@ class Evaluation(Mapping[str, FlagDecision]):
 
     version: of the snapshot.
     missing: flags whose rollout found no unit, for a counter.
+    hashes: what a stored evaluation has in place of its units, by flag key.
     """
 
     version: int
@@ -25,6 +26,7 @@ class Evaluation(Mapping[str, FlagDecision]):
     missing: tuple[str, ...] = ()
     # Who a unit is must not reach a log or a trace.
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hashes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, decisions: Mapping[str, FlagDecision]) -> Evaluation:
@@ -72,7 +74,7 @@ class Evaluation(Mapping[str, FlagDecision]):
     def unit_hash(self, key: str, pepper: bytes) -> bytes | None:
         """What may be stored of the unit that a rollout of this flag saw; None without one."""
         unit = self.units.get(key)
-        return None if unit is None else unit_hash(unit, pepper)
+        return self.hashes.get(key) if unit is None else unit_hash(unit, pepper)
 
     def without(self, killed: frozenset[str]) -> Evaluation:
         """The same after a kill, for a run that has begun."""
@@ -80,7 +82,7 @@ class Evaluation(Mapping[str, FlagDecision]):
         if not stopped:
             return self
         kept = {key: KILLED if key in stopped else made for key, made in self.decisions.items()}
-        return Evaluation(self.version, kept, self.missing, self.units)
+        return Evaluation(self.version, kept, self.missing, self.units, self.hashes)
 
     def as_json(self) -> dict[str, dict[str, object]]:
         """The block `decision.flags` of an answer; what is None is left out."""

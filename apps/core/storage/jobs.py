@@ -17,6 +17,8 @@ from apps.core.domain.models import JobState
 from apps.core.storage.connections import Session
 from apps.core.storage.tables import job
 
+# A run of a question: it has an end of its own, see `runs.py`, and is never tried again by hand.
+ANSWER = "answer"
 MAX_FAILURES = 3
 MAX_LOST = 10
 LEASE_S = 30.0
@@ -188,13 +190,14 @@ async def holders(s: Session) -> set[str]:
 
 async def failed(s: Session, *, limit: int = 100) -> list[Job]:
     """Dead letters, the newest first."""
-    dead = select(job).where(job.c.state == "failed").order_by(job.c.updated_at.desc(), job.c.id)
-    return [_job(row) for row in (await s.execute(dead.limit(limit))).mappings()]
+    dead = select(job).where(job.c.state == "failed", job.c.kind != ANSWER)
+    newest = dead.order_by(job.c.updated_at.desc(), job.c.id).limit(limit)
+    return [_job(row) for row in (await s.execute(newest)).mappings()]
 
 
 async def retry(s: Session, job_id: str, *, now: float) -> bool:
     """Queue a dead letter again; False when there is none of this id."""
-    dead = update(job).where(job.c.id == job_id, job.c.state == "failed")
+    dead = update(job).where(job.c.id == job_id, job.c.state == "failed", job.c.kind != ANSWER)
     again = {"state": "queued", "attempts": 0, "run_after_at": now, "updated_at": now}
     return bool((await s.execute(dead.values(**again))).rowcount)
 

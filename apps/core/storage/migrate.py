@@ -20,7 +20,7 @@ from apps.core.errors import StorageDown, SystemFailure
 from apps.core.storage.connections import postgresql_engine, sqlite_engine, translated
 
 # Known here too, so that a start with a current schema need not import Alembic.
-HEAD = "0003_worker_report"
+HEAD = "0004_run_events"
 IN_TREE = Path(__file__).resolve().parents[3]
 IN_WHEEL = Path(__file__).resolve().parent / "schema"
 LOCK_WAIT_S = 60.0

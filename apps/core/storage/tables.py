@@ -75,8 +75,8 @@ job = Table(
     "job",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("kind", String(16), nullable=False),  # ingest | delete | embed
-    Column("state", String(16), nullable=False),  # queued | running | done | failed
+    Column("kind", String(16), nullable=False),  # ingest | delete | embed | answer
+    Column("state", String(16), nullable=False),  # queued | running | done | failed | cancelled
     Column("payload", JSON, nullable=False),
     Column("total", Integer, nullable=False),
     Column("finished", Integer, nullable=False),
@@ -103,6 +103,14 @@ job_item = Table(
     Column("doc_ids", JSON, nullable=False),
     Column("error_code", String(64)),
     Column("error", Text),
+)
+
+run_event = Table(
+    "run_event",
+    metadata,
+    Column("job_id", ForeignKey("job.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),  # from 1; a row 0 says that somebody reads
+    Column("frame", Text, nullable=False),  # as it is sent
 )
 
 api_key = Table(
@@ -170,6 +178,6 @@ idempotency_key = Table(
 change = Table(
     "change",
     metadata,
-    Column("topic", String(32), primary_key=True),  # keys | flags | documents
+    Column("topic", String(32), primary_key=True),  # keys | flags | documents | cache | runs
     Column("version", Integer, nullable=False),
 )
