@@ -29,7 +29,7 @@ PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": "0123456789abcdef" * 4}
 
 def filled(path: str) -> str:
     """A path of the page with something for each parameter."""
-    for name in ("answer_id", "doc_id", "job_id", "key_id"):
+    for name in ("answer_id", "doc_id", "job_id", "key_id", "run_id"):
         path = path.replace(f"{{{name}}}", "target")
     return path
 

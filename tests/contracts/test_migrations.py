@@ -21,7 +21,8 @@ from apps.core.storage import flag_tables, migrate, tables
 ROOT = Path(__file__).parents[2]
 PROCESSES = 4
 
-FLAG_TABLES = ("feature_flag", "flag_", "learning_epoch")
+# Those that came after the first migration.
+LATER_TABLES = ("feature_flag", "flag_", "learning_epoch", "run_event")
 
 Rows = dict[str, dict[str, object]]
 ROWS: Rows = {
@@ -42,6 +43,11 @@ ROWS: Rows = {
         "answer_id": "a", "caller": "k", "reward": 0.5, "labels": [], "created_at": 1.5,
     },
     "change": {"topic": "keys", "version": 3},
+    "job": {
+        "id": "j", "kind": "ingest", "state": "running", "payload": {}, "total": 0, "finished": 1,
+        "attempts": 1, "run_after_at": 1.5, "created_at": 1.5, "updated_at": 1.5,
+    },
+    "run_event": {"job_id": "j", "ordinal": 1, "frame": "id: j.1"},
     "feature_flag": {
         "key": "f", "definition": {"x": 1}, "default_variant": "off", "hash_version": "v2",
         "salt": "s1", "kind": "release", "killed": True, "version": 1,
@@ -146,7 +152,7 @@ def test_up_with_rows_down_and_up_again(empty_url: str) -> None:
 
 def test_the_flag_tables_come_and_go_beside_rows(empty_url: str) -> None:
     """Rows of the first schema survive the second and the way back; the guards go too."""
-    first = {name: row for name, row in ROWS.items() if not name.startswith(FLAG_TABLES)}
+    first = {name: row for name, row in ROWS.items() if not name.startswith(LATER_TABLES)}
     migrate.upgrade(empty_url, "0001_first_tables")
     _in(empty_url, lambda connection: _fill(connection, first))
     migrate.upgrade(empty_url)
@@ -156,6 +162,19 @@ def test_the_flag_tables_come_and_go_beside_rows(empty_url: str) -> None:
     assert _in(empty_url, _counts) == [dict.fromkeys(first, 1)]
     migrate.upgrade(empty_url)
     assert _in(empty_url, _counts) == [dict.fromkeys(first, 1) | dict.fromkeys(rest, 0)]
+
+
+def test_runs_come_and_go_beside_jobs(empty_url: str) -> None:
+    """The release before neither finds the events nor a kind of job that it does not know."""
+    migrate.upgrade(empty_url)
+    _in(empty_url, _fill)
+    run = tables.job.insert().values({**ROWS["job"], "id": "r", "kind": "answer"})
+    _in(empty_url, lambda connection: connection.execute(run) and None)
+    migrate.downgrade(empty_url, "0003_worker_report")
+    one = dict.fromkeys(ROWS, 1)
+    assert _in(empty_url, _counts) == [{name: 1 for name in one if name != "run_event"}]
+    migrate.upgrade(empty_url)
+    assert _in(empty_url, _counts) == [{**one, "run_event": 0}]
 
 
 def test_the_migrated_schema_is_the_schema_in_the_code(database_url: str) -> None:

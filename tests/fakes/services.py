@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from apps.api.kept_runs import SqlRuns
 from apps.api.ports import Arms
 from apps.api.ratelimit import Limiter
+from apps.api.run_worker import RunWorker
 from apps.api.runs import Runs
 from apps.api.services import Part, Services
 from apps.core.flags.store import FlagStore
 from apps.core.settings import Settings
+from apps.core.storage.changes import open_watch
 from apps.core.storage.engine import Storage
 from tests.fakes.answerer import FakeAnswerer
 from tests.fakes.clock import FakeClock
@@ -77,10 +81,16 @@ class World:
             yield
             return
         storage = await Storage.open(Settings(DATABASE_URL=self.database_url))
-        self.stores.storage = storage
+        watch = await open_watch(storage.url)
+        runs = SqlRuns(storage, RunWorker(storage, watch, self.clock), self.clock, pepper=b"p" * 32)
+        self.stores.storage, self.stores.runs = storage, runs
+        working = asyncio.create_task(runs.work(self.answerer))
         try:
             yield
         finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await watch.close()
             await storage.close()
 
     async def _opened(self, settings: Settings) -> Services:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from apps.api.rollout_ports import Experiments, Rollouts
+from apps.api.run_ports import KeptRuns
 from apps.api.store_ports import KeyWish, Known, Opinion, Remembered, Ticket
 from apps.core.domain.flags import Exposed
 from apps.core.domain.models import Caller, Document
@@ -194,6 +195,7 @@ class FakeStores:
     experiments: Experiments = field(default_factory=FakeExperiments)
     down: bool = False
     storage: Storage | None = None
+    runs: KeptRuns | None = None
 
     async def ping(self) -> None:
         if self.down:
