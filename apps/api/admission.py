@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from apps.api.auth import KEYLESS_SCOPES, LOCAL, credential, is_local
 from apps.api.exchange import Exchange, exchange_of
@@ -22,7 +22,7 @@ class Admission:
     def __init__(self, scope: str) -> None:
         self.scope = scope
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: HTTPConnection) -> None:
         """Put the caller into the request's record.
 
         Raises:
@@ -48,7 +48,7 @@ class Admission:
         if self.scope != METRICS and not known.caller.may(self.scope):
             raise NotAllowed(f"The API key lacks the scope {self.scope!r}.")
 
-    def _keyless(self, request: Request, services: Services) -> Caller:
+    def _keyless(self, request: HTTPConnection, services: Services) -> Caller:
         if (
             self.scope in KEYLESS_SCOPES
             and services.settings.ENVIRONMENT == "development"
@@ -73,7 +73,7 @@ def _count(exchange: Exchange, services: Services, known: Known) -> None:
         )
 
 
-def caller_of(request: Request) -> Caller:
+def caller_of(request: HTTPConnection) -> Caller:
     """Who calls; only a guarded route may ask."""
     caller = exchange_of(request.scope).caller
     if caller is None:

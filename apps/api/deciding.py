@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from apps.api.admission import caller_of
 from apps.api.exchange import Exchange, exchange_of
@@ -67,7 +67,7 @@ class Asked:
 SILENT = Asked()
 
 
-def asked(request: Request) -> Asked:
+def asked(request: HTTPConnection) -> Asked:
     """Read the headers; entries that are not allowed are counted and forgotten."""
     headers = exchange_of(request.scope).asked
     if SPOKEN.isdisjoint(headers):
@@ -85,7 +85,7 @@ def asked(request: Request) -> Asked:
     return Asked(overrides.values, synthetic, locale)
 
 
-def decided(request: Request, question: AnswerRequest) -> AnswerRequest:
+def decided(request: HTTPConnection, question: AnswerRequest) -> AnswerRequest:
     """The question with its flags, which every later step of the request goes by."""
     said, services = asked(request), services_of(request)
     known = replace(

@@ -40,6 +40,7 @@ from apps.api.routes import (
     rollouts,
     runs,
     search,
+    socket,
 )
 from apps.api.routes.health import product_version
 from apps.api.services import Services
@@ -52,6 +53,7 @@ ROUTERS = (
     search.router,
     answer.router,
     runs.router,
+    socket.router,
     feedback.router,
     documents.router,
     keys.router,

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from apps.api.ports import Answerer, AnyCache, Arms, Flags, Index, Intake, Usage
 from apps.api.ratelimit import Limiter
@@ -91,6 +91,6 @@ class Services:
     answerer: Part[Answerer]
 
 
-def services_of(request: Request) -> Services:
+def services_of(request: HTTPConnection) -> Services:
     """What the lifespan has put into the application."""
     return cast(Services, request.scope["app"].services)

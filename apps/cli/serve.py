@@ -71,6 +71,8 @@ def serve(settings: Settings) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        # What is a little too large is refused with a problem; far beyond it the line is cut.
+        ws_max_size=2 * settings.MAX_BODY_BYTES,
     )
 
 

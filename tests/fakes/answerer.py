@@ -61,12 +61,14 @@ class FakeAnswerer:
         self.error: DtRagError | None = None
         self.surprise: Exception | None = None
         self.cancelled = 0
+        self.called, self.left = asyncio.Event(), asyncio.Event()
 
     async def stream(
         self, request: AnswerRequest, *, streaming: bool = True, answer_id: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """Metadata, progress, the pieces, and a terminal event."""
         self.asked.append(request)
+        self.called.set()
         try:
             yield Metadata(f"a-{request.request_id}", request.request_id, DECISIONS, (), "v1")
             yield Progress("retrieve", "started")
@@ -82,6 +84,7 @@ class FakeAnswerer:
             yield Complete(record_of(request, "".join(self.pieces)))
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
+            self.left.set()
             raise
 
     async def answer(self, request: AnswerRequest) -> AnswerRecord:
