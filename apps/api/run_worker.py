@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -77,7 +77,7 @@ class RunWorker:
             while True:
                 self._news.clear()
                 try:
-                    await self._tend(group, answerer)
+                    await _to_its_end(self._tend(group, answerer))
                 except StorageDown as error:
                     log.warning("runs.storage_down", error=error.detail)
                 with contextlib.suppress(TimeoutError):
@@ -191,6 +191,16 @@ class RunWorker:
                 await runs.let_go(s, self.name, run_id, now=self._clock.now())
         except StorageDown:
             log.warning("run.not_let_go", run_id=run_id)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do not break off what talks to the database: its connection would be lost with it."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 async def _ignore(_record: AnswerRecord | None) -> None:
