@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 from httpx_sse import connect_sse
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 90.0
@@ -130,6 +131,18 @@ def test_the_curl_lines_of_document_002(server: Server, line: str) -> None:
     body, status = reply.rsplit("\n", 1)
     assert status == "200", reply
     assert json.loads(body)
+
+
+@pytest.mark.slow
+def test_a_question_over_a_socket(server: Server) -> None:
+    """A program on this machine needs no key; the events are those of a stream."""
+    with connect(f"{server.base.replace('http', 'ws')}/ws/answer") as socket:
+        socket.send(json.dumps({"question": "What does the yellow lamp mean?"}))
+        events = []
+        while not events or events[-1]["event"] not in ("complete", "error"):
+            events.append(json.loads(socket.recv(30)))
+    assert events[-1]["event"] == "complete"
+    assert events[-1]["data"]["abstained"] is True
 
 
 @pytest.mark.slow

@@ -10,8 +10,11 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
+from apps.api.frozen import frozen, thawed
+from apps.core.domain.models import AnswerRequest
 from apps.core.errors import StorageDown
 from apps.core.flags import arms
+from apps.core.flags.evaluation import Evaluation
 from apps.core.flags.spent import class_of
 from apps.core.storage import (
     flag_exposures,
@@ -298,6 +301,18 @@ async def test_prometheus_knows_flags_and_arms_only(desk: Desk, storage: Storage
         desk.ended(desk.exposed(user), error=True)
     await desk.arms.flush(storage)
     assert [_sample(name) - old for name, old in zip(names, before, strict=True)] == [2, 2, 1]
+
+
+async def test_a_run_that_is_taken_over_is_exposed_once(desk: Desk, storage: Storage) -> None:
+    """The first worker died after it met the flag; the second meets it again for the same unit."""
+    asked = AnswerRequest("q", request_id="r", decisions=desk.evaluation(None, "r"))
+    kept = thawed(frozen(asked, pepper=PEPPER))
+    for _ in range(2):
+        desk.arms = arms.ArmRecorder(desk.clock, PEPPER, desk.flags)
+        evaluation = Evaluation.of(kept.decisions or {})
+        desk.arms.expose(evaluation, "debate_mode", node="debate_mode", request_id="r")
+        found = await counted(desk, storage)
+    assert sum(found.get(("units", arm), Tally()).n for arm in ("canary", "control")) == 1
 
 
 def _sample(name: str) -> float:

@@ -65,12 +65,16 @@ def used(service: Service) -> bytes:
         plain = client.post("/answer", json=asked, headers={"tracestate": f"a={PLANTED[0]}"})
         assert plain.status_code == 200, plain.text
         stream = client.post("/answer", json={"question": QUESTION, "stream": True})
+        run = client.post("/answer?wait=false", json={**asked, "question": f"{QUESTION}?"})
+        assert run.status_code == 202, run.text
+        run = client.get(f"{run.headers['location']}/events")
+        assert "event: complete" in run.text, run.text
         found = client.post("/api/v1/search", json={"q": QUESTION, "highlight": True})
         client.post(f"/api/v1/search?q={PLANTED[0]}", json={"q": QUESTION, "mode": PLANTED[1]})
         client.get(f"/api/v1/documents/{PLANTED[2]}")
         opinion = {"answer_id": plain.json()["answer_id"], "rating": 5, "comment": DOCUMENT}
         assert client.post("/api/v1/feedback", json=opinion).status_code == 202
-        return plain.content + stream.content + found.content
+        return plain.content + stream.content + run.content + found.content
 
 
 @pytest.mark.slow
