@@ -18,6 +18,7 @@ SEEN = {
     "딥러닝의 주요 개념": r'"grounded":true.*"quote":"[^"]*[가-힣]',
     "machine learning이란": r'"hits":\[\{.*기계 ?학습|머신 ?러닝',
     '"stream": true': r"event: complete",
+    "wait=false": r'event: complete.*"run_id":"[^"]*","state":"done"',
     "chess championship of Mars": r'"abstained":true.*"reason":"no_evidence"',
     "green lamp": r'"answer":"[^"]*tank is full',
     "dtrag doctor": r"ok",
