@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -55,6 +55,7 @@ class RunWorker:
         self._moved: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
         self._version = -1
+        self._missed = False
         self._beat_s = self._looked_s = self._tidied_s = clock.monotonic()
 
     def wake(self) -> None:
@@ -86,7 +87,8 @@ class RunWorker:
 
     async def _tend(self, group: asyncio.TaskGroup, answerer: Answerer) -> None:
         version, now_s = self._watch.version(TOPIC), self._clock.monotonic()
-        changed = version != self._version
+        changed = version != self._version or self._missed
+        self._missed = False
         if changed or now_s - self._beat_s >= BEAT_S:
             await self._beat()
             self._beat_s = now_s
@@ -125,7 +127,10 @@ class RunWorker:
         async with self._storage.session() as s:
             if gone:
                 await jobs.release_of(s, gone, now=now)
-            return await jobs.lease(s, self.name, kinds=(ANSWER,), now=now, limit=room)
+            taken = await jobs.lease(s, self.name, kinds=(ANSWER,), now=now, limit=room)
+        # A reader's lock may have hidden a run that is due; the next turn looks again.
+        self._missed = not taken
+        return taken
 
     async def _make(self, job: Job, answerer: Answerer) -> None:
         try:
@@ -178,10 +183,10 @@ class RunWorker:
                 metrics.jobs.of(ANSWER, end.state).inc()
         return kept
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         while True:
             try:
-                return await work()
+                return await _to_its_end(work())
             except StorageDown:
                 await asyncio.sleep(RETRY_S)
 
@@ -193,11 +198,11 @@ class RunWorker:
             log.warning("run.not_let_go", run_id=run_id)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Do not break off what talks to the database: its connection would be lost with it."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.gather(task, return_exceptions=True)
         raise
