@@ -131,9 +131,8 @@ async def found(
     Raises:
         DtRagError: as the search does.
     """
-    # The plain dictionary: asking a `Mapping` of ours seven times costs several microseconds.
-    decisions, armed = evaluation.decisions, bool(evaluation.armed)
-    wanted = searching.choice(query, decisions)
+    said, armed = evaluation.searching, bool(evaluation.armed)
+    wanted = searching.choice(query, said)
     started_s = services.clock.monotonic() if armed else 0.0
     try:
         result = await services.searcher.search(wanted)
@@ -142,8 +141,8 @@ async def found(
         if ours and armed:
             _count(services, exchange, query, evaluation, started_s=started_s, result=None)
         raise
-    if lacking := searching.refused(query, decisions):
-        result = replace(result, degraded=(*result.degraded, *lacking))
+    if lacking := searching.refused(query, said):
+        result = result._replace(degraded=(*result.degraded, *lacking))
     if armed and not result.cached:
         _count(services, exchange, query, evaluation, started_s=started_s, result=result)
     return result

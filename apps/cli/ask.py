@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, cast, get_args
 
 import typer
@@ -28,7 +28,9 @@ def search(
     json: Json = False,
 ) -> None:
     """Find passages."""
-    from apps.cli.evaluate import search_mode  # noqa: PLC0415 - keeps `--help` quick
+    from apps.api import render  # noqa: PLC0415 - keeps `--help` quick
+    from apps.api.exchange import fresh_id  # noqa: PLC0415
+    from apps.cli.evaluate import search_mode  # noqa: PLC0415
     from apps.core.wiring import SystemClock, open_search  # noqa: PLC0415
     from apps.orchestration.reranking import open_reranker  # noqa: PLC0415
 
@@ -36,9 +38,11 @@ def search(
     finder = open_search(settings, reranker=open_reranker(settings, clock=SystemClock()))
     text = _asked(question, MAX_QUERY_CHARS)
     query = SearchQuery(text, top_k=top, mode=search_mode(mode))
+    began_s = time.perf_counter()
     result = asyncio.run(finder.search(query))
     if json:
-        machine(asdict(result))
+        spent_ms = (time.perf_counter() - began_s) * 1e3
+        machine(render.search(result, request_id=fresh_id(), spent_ms=spent_ms))
         return
     _show(result.hits)
     console.print(f"[dim]{result.mode} search in index {result.index_version}[/dim]")
@@ -58,7 +62,9 @@ def answer(
     request = AnswerRequest(text, mode=cast(AnswerMode, mode), top_k=top)
     record = asyncio.run(_answered(request))
     if json:
-        machine(asdict(record))
+        from apps.api import render  # noqa: PLC0415 - keeps `--help` quick
+
+        machine(render.answer(record))
         return
     if record.mode == "search" and record.hits:
         _show(record.hits)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
+import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -33,7 +33,7 @@ def tolerate() -> None:
 
 def machine(value: Mapping[str, object] | Sequence[object]) -> None:
     """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(orjson.dumps(value).decode() + "\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

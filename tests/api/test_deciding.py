@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -186,7 +185,7 @@ async def test_a_search_meets_the_reranker_where_it_ranks(
     whole = world.searcher.search
 
     async def found(query: SearchQuery) -> SearchResult:
-        return replace(await whole(query), total_candidates=candidates, degraded=degraded)
+        return (await whole(query))._replace(total_candidates=candidates, degraded=degraded)
 
     world.searcher.search = found  # type: ignore[method-assign]
     await client.post("/search", json={"q": "index", "user_id": "u"})

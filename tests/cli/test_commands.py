@@ -102,8 +102,8 @@ def test_search_finds_in_both_languages(prepared: str, dtrag: Typed) -> None:
     """The first hit is about what was asked."""
     korean = body(dtrag("search", "딥러닝의 주요 개념", "--json"))
     english = body(dtrag("search", "gradient descent", "--json"))
-    assert "딥러닝" in korean["hits"][0]["passage"]["title"]
-    assert "radient" in english["hits"][0]["passage"]["text"]
+    assert "딥러닝" in korean["hits"][0]["title"]
+    assert "radient" in english["hits"][0]["text"]
 
 
 def test_answer_cites_or_abstains(prepared: str, dtrag: Typed) -> None:
@@ -124,7 +124,7 @@ def test_ingest_reports_what_failed_and_keeps_the_rest(
     assert done.returncode == 1
     assert "broken.pdf" in done.stdout
     found = body(dtrag("search", "violet valve", "--json"))
-    assert "Borealis" in found["hits"][0]["passage"]["text"]
+    assert "Borealis" in found["hits"][0]["text"]
 
 
 def test_ingest_leaves_out_what_is_hidden_and_what_is_too_large(

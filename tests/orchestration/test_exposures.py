@@ -272,7 +272,7 @@ async def test_a_reranker_that_fails_is_bad_for_its_flag() -> None:
     scene.index.spent = spent = Usage(40, 2, llm_calls=1)
 
     async def without_reranker(query: SearchQuery) -> SearchResult:
-        return replace(await whole(query), degraded=("rerank",))
+        return (await whole(query))._replace(degraded=("rerank",))
 
     scene.index.search = without_reranker  # type: ignore[method-assign]
     record = await scene.answer(AnswerRequest(QUESTION, user_id="u", request_id="r"))

@@ -126,6 +126,6 @@ async def _found(
 
 
 def _allowed(query: SearchQuery, caller: Caller) -> SearchQuery:
-    if query.index is not None and not caller.may("admin"):
+    if query.version is not None and not caller.may("admin"):
         raise NotAllowed("Only the scope 'admin' may name an index version.")
     return query

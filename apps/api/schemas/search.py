@@ -92,7 +92,7 @@ class SearchBody(SearchOptions):
             min_score=self.min_score,
             rerank=self.rerank,
             highlight=self.highlight,
-            index=self.index,
+            version=self.index,
             signals=False,
         )
 

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from apps.core.domain.flags import FlagDecision
 from apps.core.flags.hashing import unit_hash
+from apps.core.flags.searching import Said, said
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Evaluation(Mapping[str, FlagDecision]):
     def armed(self) -> frozenset[str]:
         """Keys of the flags whose arm enters the statistics."""
         return frozenset(key for key, decision in self.decisions.items() if decision.arm)
+
+    @cached_property
+    def searching(self) -> Said:
+        """What they say of searches."""
+        return said(self.decisions)
 
     @cached_property
     def header(self) -> str:

@@ -7,9 +7,8 @@ numbers that exists when an operator defines it, e.g. to try weights in an exper
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple
 
 from apps.core.domain.flags import Decisions
 from apps.core.domain.models import SearchMode, SearchQuery, SearchResult
@@ -23,17 +22,36 @@ OF_ENVIRONMENT = frozenset({"ENV", "ENV_VETO"})
 ONE_LEG = frozenset({"lexical", "dense"})
 
 
-def choice(query: SearchQuery, decisions: Decisions) -> SearchQuery:
+class Said(NamedTuple):
+    """What flags say of a search that leaves everything open; None follows the process's options.
+
+    pool: who may share the result, see `FlagDecision`.
+    useless: a weight was given that is no share.
+    """
+
+    mode: SearchMode | None
+    rerank: bool | None
+    weight: float | None
+    pool: str
+    useless: bool
+
+
+def said(decisions: Decisions) -> Said:
+    """Read the three flags once, for all searches that go by these decisions."""
+    weight = weight_by(decisions)
+    made = decisions.get(DENSE_WEIGHT)
+    useless = made is not None and made.active and weight is None
+    return Said(mode_by(decisions), rerank_by(decisions), weight, pool_by(decisions), useless)
+
+
+def choice(query: SearchQuery, said: Said) -> SearchQuery:
     """Fill in what the caller left open, and who may share the result."""
-    wanted: dict[str, Any] = {
-        "mode": mode_by(decisions) if query.mode is None else query.mode,
-        "rerank": rerank_by(decisions) if query.rerank is None else query.rerank,
-        "pool": pool_by(decisions) or query.pool,
-    }
-    if query.dense_weight is None and wanted["mode"] not in ONE_LEG:
-        wanted["dense_weight"] = weight_by(decisions)
-    changed = {name: value for name, value in wanted.items() if value != getattr(query, name)}
-    return replace(query, **changed) if changed else query
+    mode = said.mode if query.mode is None else query.mode
+    rerank = said.rerank if query.rerank is None else query.rerank
+    weighed = query.dense_weight is None and mode not in ONE_LEG
+    weight = said.weight if weighed else query.dense_weight
+    pool = said.pool or query.pool
+    return query._replace(mode=mode, rerank=rerank, dense_weight=weight, pool=pool)
 
 
 def asked(query: SearchQuery, decisions: Decisions) -> tuple[str, ...]:
@@ -77,12 +95,12 @@ def weight_by(decisions: Decisions) -> float | None:
     return float(value) if 0 <= value <= 1 else None
 
 
-def refused(query: SearchQuery, decisions: Decisions) -> tuple[str, ...]:
+def refused(query: SearchQuery, said: Said) -> tuple[str, ...]:
     """Flags that have the say and whose value is none to go by; `degraded` tells them."""
-    made = decisions.get(DENSE_WEIGHT)
-    if made is None or not made.active or weight_by(decisions) is not None:
+    if not said.useless or query.dense_weight is not None:
         return ()
-    return (DENSE_WEIGHT,) if DENSE_WEIGHT in asked(query, decisions) else ()
+    mode = said.mode if query.mode is None else query.mode
+    return () if mode in ONE_LEG else (DENSE_WEIGHT,)
 
 
 def pool_by(decisions: Decisions) -> str:

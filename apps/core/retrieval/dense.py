@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,7 @@ ABSENT = np.float32(-2.0)  # below every cosine
 FEW_ROWS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class DenseHits:
+class DenseHits(NamedTuple):
     """Rows with the cosines of their centred vectors, best first; ties by row."""
 
     rows: RowArray

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import plain
@@ -25,22 +24,31 @@ UNDERSTOOD_REACH = 0.3
 DEAF_SHARE = 0.4
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(Protocol):
     """What one leg found, best first, each row once; both (rows,)."""
 
-    rows: Rows
-    scores: FloatArray
+    @property
+    def rows(self) -> Rows:
+        """Numbers of passages."""
+        ...
+
+    @property
+    def scores(self) -> FloatArray:
+        """Raw scores, of the leg's own scale."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """Rows with their scores in 0..1, best first, ties by row, and each leg's scaled score."""
+class Fused(NamedTuple):
+    """Rows with their scores in 0..1, best first, ties by row, and each leg's scaled score.
+
+    candidates: how many rows the legs found together.
+    """
 
     rows: Sequence[int]
     scores: Sequence[float]
     lexical: Sequence[float | None]
     dense: Sequence[float | None]
+    candidates: int
 
 
 def lexical_weight(reach: float, dense_weight: float) -> float:
@@ -55,6 +63,7 @@ def lexical_weight(reach: float, dense_weight: float) -> float:
 def convex(
     lexical: Leg,
     dense: Leg,
+    limit: int,
     *,
     weight: float,
     foreign: BoolArray | None = None,
@@ -71,23 +80,26 @@ def convex(
     ACM TOIS 42(1), with its theoretical minimum for the dense leg.
     """
     if not len(dense.rows):
-        return alone(lexical)
-    words, meaning = (lexical.rows, _scaled(lexical.scores)), (dense.rows, _shared(dense.scores))
+        return alone(lexical, limit)
     if not len(lexical.rows):
         weight = 0.0
     if foreign is None:
         foreign = np.zeros(len(dense.rows), np.bool_)
-    rows, scores, of_words, of_meaning = join(words, meaning, foreign, weight, DEAF_SHARE)
-    return Fused(rows.tolist(), scores.tolist(), _known(of_words), _known(of_meaning))
+    legs = (lexical.rows, lexical.scores), (dense.rows, dense.scores)
+    found = join(*legs, foreign, weight, DEAF_SHARE)
+    rows, scores, words, meaning = (column[:limit].tolist() for column in found)
+    return Fused(rows, scores, _known(words), _known(meaning), len(found[0]))
 
 
-def alone(lexical: Leg) -> Fused:
+def alone(lexical: Leg, limit: int) -> Fused:
     """The lexical leg's own order, scaled."""
-    shares = _scaled(lexical.scores).tolist()
-    return Fused(lexical.rows.tolist(), shares, shares, [None] * len(shares))
+    scores = lexical.scores.tolist()
+    shares = plain.scaled(scores)[:limit]
+    rows = lexical.rows[:limit].tolist()
+    return Fused(rows, shares, shares, [None] * len(rows), len(scores))
 
 
-def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
+def reciprocal_rank(lexical: Leg, dense: Leg, limit: int) -> Fused:
     """Join places: 1 / (60 + place), scaled so that first in both legs is 1.
 
     Source: Cormack, Clarke, Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet and
@@ -97,12 +109,12 @@ def reciprocal_rank(lexical: Leg, dense: Leg) -> Fused:
     for leg in (lexical, dense):
         for place, row in enumerate(leg.rows.tolist(), start=1):
             sums[row] = sums.get(row, 0.0) + (RRF_K + 1) / 2 / (RRF_K + place)
-    words = dict(zip(lexical.rows.tolist(), _scaled(lexical.scores).tolist(), strict=True))
-    meaning = dict(zip(dense.rows.tolist(), _shared(dense.scores).tolist(), strict=True))
-    rows = sorted(sums, key=lambda row: (-sums[row], row))
-    return Fused(
-        rows, [sums[row] for row in rows], [*map(words.get, rows)], [*map(meaning.get, rows)]
-    )
+    scaled = plain.scaled(lexical.scores.tolist()), plain.shared(dense.scores.tolist())
+    words = dict(zip(lexical.rows.tolist(), scaled[0], strict=True))
+    meaning = dict(zip(dense.rows.tolist(), scaled[1], strict=True))
+    rows = sorted(sums, key=lambda row: (-sums[row], row))[:limit]
+    scores = [sums[row] for row in rows]
+    return Fused(rows, scores, [*map(words.get, rows)], [*map(meaning.get, rows)], len(sums))
 
 
 def agreement(lexical: Leg, dense: Leg) -> float | None:
@@ -117,19 +129,5 @@ def _share(one: Sequence[int], other: Sequence[int]) -> float:
     return len(set(one[:5]) & set(other)) / len(one[:5])
 
 
-def _scaled(scores: FloatArray) -> FloatArray:
-    if not len(scores):
-        return scores
-    low, high = scores[-1], scores[0]
-    return (scores - low) / (high - low) if high > low else np.ones_like(scores)
-
-
-def _shared(scores: FloatArray) -> FloatArray:
-    if not len(scores) or scores[0] <= 0:
-        return _scaled(scores)
-    shares: FloatArray = np.maximum(scores / scores[0], 0)
-    return shares
-
-
-def _known(scores: NDArray[np.float64]) -> list[float | None]:
-    return [None if isnan(score) else score for score in scores.tolist()]
+def _known(scores: Sequence[float]) -> list[float | None]:
+    return [None if isnan(score) else score for score in scores]

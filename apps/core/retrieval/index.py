@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from apps.core.artifacts import manifest as manifests
 from apps.core.artifacts import rows as row_files
@@ -24,10 +21,10 @@ from apps.core.domain.models import (
     SearchSignals,
 )
 from apps.core.domain.ports import FloatArray
-from apps.core.retrieval import dense, fusion, highlight
+from apps.core.retrieval import dense, fusion, highlight, lexical
 from apps.core.retrieval.dense import DenseHits, DenseLeg
 from apps.core.retrieval.filters import BoolArray, RowSets, admits, row_sets
-from apps.core.retrieval.fusion import Fused, Leg
+from apps.core.retrieval.fusion import Fused
 from apps.core.retrieval.ivf import open_inverted
 from apps.core.retrieval.lexical import LexicalHits, LexicalLeg
 from apps.core.retrieval.loops import Loops
@@ -40,13 +37,11 @@ LEXICAL = "lexical"  # the directory of its columns
 LEXICAL_CANDIDATES = 30
 FEW_WANTED = 20
 DENSE_CANDIDATES = 60
-NO_LEG = Leg(np.zeros(0, np.int32), np.zeros(0, np.float32))
 UNASKED = SearchSignals()
 PASSAGES_KEPT = 16_384  # decoded; about 4 kB each
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(NamedTuple):
     """Hits of one query, its language, the number of candidates, and what the legs felt."""
 
     language: Language
@@ -114,42 +109,48 @@ class OpenIndex:
             limit=limit,
             strange_limit=strange_limit,
         )
-        weight = self._weight(query) if use_lexical else None
-        fused = self._fuse(found, near, asked=asked, dense_weight=weight)
+        fused = self._fuse(found, near, query, asked=asked, use_lexical=use_lexical)
         hits = self._hits(fused, query)
-        signals = self._signals(found, near, hits) if query.signals else UNASKED
-        if query.highlight:
-            hits = highlight.mark(hits, query.text, found.idf)
-        return Ranking(asked, hits, len(fused.rows), signals)
-
-    def _weight(self, query: SearchQuery) -> float:
-        return self._options.dense_weight if query.dense_weight is None else query.dense_weight
+        signals = UNASKED
+        if query.signals or query.highlight:
+            idf = self.lexical.idf(query.text, asked)
+            if query.signals:
+                read = highlight.coverage(idf, [hit.passage for hit in hits[:3]])
+                signals = _signals(found, near, coverage=read)
+            if query.highlight:
+                hits = highlight.mark(hits, query.text, idf)
+        return Ranking(asked, hits, fused.candidates, signals)
 
     def _allowed(self, filters: Filters) -> BoolArray | None:
         return None if filters.empty else self._row_sets.mask(filters)
 
     def _fuse(
-        self, found: LexicalHits, near: DenseHits, *, asked: Language, dense_weight: float | None
+        self,
+        found: LexicalHits,
+        near: DenseHits,
+        query: SearchQuery,
+        *,
+        asked: Language,
+        use_lexical: bool,
     ) -> Fused:
-        """Without a weight the dense leg speaks alone."""
-        words, meaning = Leg(found.rows, found.scores), Leg(near.rows, near.scores)
-        if dense_weight is None:
-            return fusion.convex(NO_LEG, meaning, weight=0.0)
-        if not len(meaning.rows):
-            return fusion.alone(words)
+        limit = query.top_k
+        if not use_lexical:
+            return fusion.convex(lexical.NOTHING, near, limit, weight=0.0)
+        if not len(near.rows):
+            return fusion.alone(found, limit)
         if self._options.fusion == "rrf":
-            return fusion.reciprocal_rank(words, meaning)
-        weight = fusion.lexical_weight(found.reach, dense_weight)
+            return fusion.reciprocal_rank(found, near, limit)
+        weight = self._options.dense_weight if query.dense_weight is None else query.dense_weight
+        weight = fusion.lexical_weight(found.reach, weight)
         foreign = self._dense.foreign(near.rows, asked) if self._dense else None
         join = self._loops.convex
-        return fusion.convex(words, meaning, weight=weight, foreign=foreign, join=join)
+        return fusion.convex(found, near, limit, weight=weight, foreign=foreign, join=join)
 
     def _hits(self, fused: Fused, query: SearchQuery) -> tuple[Hit, ...]:
         hits: list[Hit] = []
         limited = not query.filters.empty
-        columns = (fused.rows, fused.scores, fused.lexical, fused.dense)
-        for row, score, words, meaning in zip(*columns, strict=True):
-            if len(hits) == query.top_k or score < query.min_score:
+        for row, score, words, meaning in zip(*fused[:4], strict=True):
+            if score < query.min_score:
                 break
             passage = self._passage(row)
             # The legs obey the filter; this last look is what a caller can rely on.
@@ -158,14 +159,15 @@ class OpenIndex:
             hits.append(Hit(passage, score, Scores(words, meaning)))
         return tuple(hits)
 
-    def _signals(self, found: LexicalHits, near: DenseHits, hits: Sequence[Hit]) -> SearchSignals:
-        return SearchSignals(
-            lexical_top=found.top,
-            lexical_gap=found.gap,
-            coverage=highlight.coverage(found.idf, [hit.passage for hit in hits[:3]]),
-            dense_top=float(near.scores[0]) if len(near.scores) else None,
-            agreement=fusion.agreement(Leg(found.rows, found.scores), Leg(near.rows, near.scores)),
-        )
+
+def _signals(found: LexicalHits, near: DenseHits, *, coverage: float) -> SearchSignals:
+    return SearchSignals(
+        lexical_top=found.top,
+        lexical_gap=found.gap,
+        coverage=coverage,
+        dense_top=float(near.scores[0]) if len(near.scores) else None,
+        agreement=fusion.agreement(found, near),
+    )
 
 
 def _by_language(columns: Columns) -> Counter[Language]:

@@ -1,25 +1,20 @@
-"""The loops of a search that numpy has no name for, compiled at their first call.
-
-They stand in one file because the machine code that is kept beside it is made anew when this file
-changes, and no other.
-"""
+"""The loops of the legs that numpy has no name for, compiled at their first call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
+from apps.core.retrieval.compiling import compiled, summing
 from apps.core.retrieval.filters import BoolArray
-from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Column, Joined, Rows
+from apps.core.retrieval.joining import convex
+from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Column, Led, Rows, Table
 from apps.core.retrieval.postings import CEILING, STEPS
 
-F = TypeVar("F", bound=Callable[..., Any])
 # Scores of a block's documents, and the numbers of those that have one.
 Scores = tuple[FloatArray, NDArray[np.int32]]
 STEP = np.float32(CEILING / STEPS)
@@ -28,19 +23,6 @@ NOUGHT = np.float32(0)
 BLOCK = 1_024
 # Sums of products are sorted into so many drawers to find the highest without sorting.
 DRAWERS = 4_096
-
-
-def compiled(function: F, *, fastmath: bool = False) -> F:
-    """Compile, and free the GIL."""
-    try:
-        return cast(F, numba.njit(nogil=True, fastmath=fastmath, cache=True)(function))
-    except RuntimeError:  # neither this directory nor the user's own may be written
-        return cast(F, numba.njit(nogil=True, fastmath=fastmath)(function))
-
-
-def summing(function: F) -> F:
-    """The same for sums whose terms may be added in any order."""
-    return compiled(function, fastmath=True)
 
 
 @compiled
@@ -58,9 +40,29 @@ def _placed(rows: Rows, scores: FloatArray, held: int, row: int, score: np.float
 
 
 @compiled
+def _heavy(
+    terms: NDArray[np.int64], table: Table, pruned_share: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+    """Begin and end of the postings of terms that weigh enough, their steps, and all weights."""
+    heaviest, total = 0.0, 0.0
+    for term in terms:
+        total += table[term, 2]
+        heaviest = max(heaviest, table[term, 2])
+    places = np.empty((2, len(terms)), np.int64)
+    steps = np.empty(len(terms), np.float32)
+    kept = 0
+    for term in terms:
+        if table[term, 2] >= pruned_share * heaviest:
+            places[0, kept], places[1, kept] = int(table[term, 0]), int(table[term, 1])
+            steps[kept] = np.float32(table[term, 2]) * STEP
+            kept += 1
+    return places[:, :kept], steps[:kept], total
+
+
+@compiled
 def _added(
-    wanted: NDArray[np.float64],
-    cursors: NDArray[np.int64],
+    places: NDArray[np.int64],
+    steps: NDArray[np.float32],
     column: Column,
     start: int,
     end: int,
@@ -70,21 +72,21 @@ def _added(
 ) -> int:
     """Add to documents `start` to `end` what terms say of them; returns how many have a score.
 
-    `cursors` move on to each term's first posting behind them. `scores` and `touched` count
-    documents from `start`.
+    The begins of `places` move on to each term's first posting behind them. `scores` and `touched`
+    count documents from `start`.
     """
     docs, impacts = column
-    for term in range(len(cursors)):
-        weight = np.float32(wanted[FIELDS * term + 2]) * STEP
-        place, last = cursors[term], int(wanted[FIELDS * term + 1])
+    for term in range(len(steps)):
+        step = steps[term]
+        place, last = places[0, term], places[1, term]
         while place < last and docs[place] < end:
             doc = docs[place] - start
             score = scores[doc]
             touched[known] = doc  # stays when the next line counts it
             known += score == NOUGHT
-            scores[doc] = score + weight * np.float32(impacts[place])
+            scores[doc] = score + step * np.float32(impacts[place])
             place += 1
-        cursors[term] = place
+        places[0, term] = place
     return known
 
 
@@ -117,23 +119,24 @@ def _widest(firsts: NDArray[np.int64]) -> int:
 
 @compiled
 def best_rows(
-    wanted: NDArray[np.float64],
-    split: int,
+    terms: tuple[NDArray[np.int64], NDArray[np.int64]],
+    tables: tuple[Table, Table],
+    pruned_share: float,
     columns: tuple[Column, Column],
     owners: NDArray[np.int32],
     firsts: NDArray[np.int64],
     allowed: BoolArray,
     limit: int,
-) -> tuple[NDArray[np.int32], FloatArray]:
+) -> Led:
     """The rows with the best lexical scores, best first, ties by row; at most `limit`.
 
     All terms are added up for one block of rows after the other, whose scores stay in the
     processor's nearest cache; over all rows at once every posting would be a walk to memory.
     See `plain.best_rows`.
     """
+    pairs, pair_steps, of_pairs = _heavy(terms[0], tables[0], pruned_share)
+    stems, stem_steps, of_stems = _heavy(terms[1], tables[1], pruned_share)
     total = len(firsts) - 1
-    cursors = wanted[::FIELDS].astype(np.int64)
-    pairs, stems = wanted[: FIELDS * split], wanted[FIELDS * split :]
     widest = _widest(firsts)
     windows = np.zeros(widest, np.float32), np.empty(widest + 1, np.int32)
     rows = np.zeros(BLOCK, np.float32), np.empty(BLOCK + 1, np.int32)
@@ -142,15 +145,16 @@ def best_rows(
     for start in range(0, total, BLOCK):
         end = min(total, start + BLOCK)
         first, last = firsts[start], firsts[end]
-        known = _added(pairs, cursors[:split], columns[0], first, last, windows[0], windows[1], 0)
+        known = _added(pairs, pair_steps, columns[0], first, last, windows[0], windows[1], 0)
         known = _folded(owners[first:last], start, windows, rows, known)
-        known = _added(stems, cursors[split:], columns[1], start, end, rows[0], rows[1], known)
+        known = _added(stems, stem_steps, columns[1], start, end, rows[0], rows[1], known)
         for place in range(known):
             row = rows[1][place]
             if len(allowed) == 0 or allowed[start + row]:
                 held = _placed(leaders, scores, held, start + row, rows[0][row])
             rows[0][row] = NOUGHT
-    return leaders[:held], scores[:held]
+    left_out = len(terms[0]) + len(terms[1]) - len(pair_steps) - len(stem_steps)
+    return leaders[:held], scores[:held], CEILING * (of_pairs + of_stems), left_out
 
 
 @compiled
@@ -225,64 +229,15 @@ def nearest(
     return leaders[:held], scores[:held]
 
 
-@compiled
-def _order(sums: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places by their sums, highest first, ties by row."""
-    order = np.empty(len(sums), np.int64)
-    for place in range(len(sums)):
-        at = place
-        while at > 0 and (
-            sums[place] > sums[order[at - 1]]
-            or (sums[place] == sums[order[at - 1]] and rows[place] < rows[order[at - 1]])
-        ):
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = place
-    return order
-
-
-@compiled
-def convex(
-    lexical: tuple[Rows, FloatArray],
-    dense: tuple[Rows, FloatArray],
-    foreign: BoolArray,
-    weight: float,
-    deaf_share: float,
-) -> Joined:
-    """Rows, joint scores, and each leg's own, NaN where it lacks the row; see `fusion.convex`."""
-    count = len(lexical[0]) + len(dense[0])
-    rows = np.empty(count, np.int64)
-    sums = np.empty(count, np.float64)
-    words, meaning = np.full(count, np.nan), np.full(count, np.nan)
-    held = len(lexical[0])
-    for place in range(held):
-        rows[place], words[place] = lexical[0][place], lexical[1][place]
-        sums[place] = weight * words[place]
-    for other in range(len(dense[0])):
-        row, score = dense[0][other], dense[1][other]
-        place = 0
-        while place < len(lexical[0]) and rows[place] != row:
-            place += 1
-        if place == len(lexical[0]):
-            place = held
-            held += 1
-            rows[place] = row
-            sums[place] = weight * deaf_share * score if foreign[other] else 0.0
-        sums[place] += (1 - weight) * score
-        meaning[place] = score
-    order = _order(sums[:held], rows)
-    for place in range(held):
-        sums[place] = min(1.0, max(0.0, sums[place]))
-    return rows[order], sums[order], words[order], meaning[order]
-
-
 @cache
 def load() -> None:
     """Call each loop once with columns of the types it will see: .4 s, or 10 s to compile."""
     docs, impacts = _mapped(np.zeros(1, np.int32)), _mapped(np.zeros(1, np.uint16))
     column = (docs, impacts)
     firsts, floats = np.zeros(1, np.int64), np.zeros(1, np.float32)
-    best_rows(np.zeros(0), 0, (column, column), docs, firsts, EVERY_ROW, 1)
+    none, table = np.zeros(0, np.int64), np.zeros((1, FIELDS))
+    columns = (column, column)
+    best_rows((none, none), (table, table), 0.0, columns, docs, firsts, EVERY_ROW, 1)
     first_look(np.zeros((1, 1), np.int8), np.zeros(1, np.int16), EVERY_ROW, 1)
     matrix = _mapped(np.zeros((1, 1), np.float32))
     rows = np.zeros(0, np.int64)

@@ -9,11 +9,11 @@ paraphrases, whose words the corpus lacks and for which vectors are there.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import grains
 from apps.core.retrieval.filters import BoolArray
 from apps.core.retrieval.loops import Loops
-from apps.core.retrieval.plain import EVERY_ROW, FIELDS
-from apps.core.retrieval.postings import CEILING
+from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Table
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
 
@@ -37,6 +36,7 @@ PRUNED_SHARE = 0.1
 # the dev sets rank alike.
 ENOUGH_SHARE = 2 / 3
 TERMS_KEPT = 10_000  # of each field and language
+TERMS_AT_FIRST = 1_024
 # Of its weight, for a word that only asks. Counted in a question's own language: "it" is a word
 # of an English question, and the trade in a Korean one. On the dev sets .15 is worse for English
 # (half a point of first hits on xquad-en) and .5 alike for Korean; no other share was tried.
@@ -47,54 +47,54 @@ ASKING_SHARE = 0.3
 STRANGE_REACH = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class LexicalHits:
+class LexicalHits(NamedTuple):
     """Rows with their scores, best first; ties by row.
 
-    top, gap: best raw score, and its lead over the second.
+    top: the best raw score.
     reach: `top` as a share of what a passage full of every query term would get, 0..1. It says
         whether the corpus speaks the question's words at all.
-    idf: weight of each query bigram; one of no passage weighs as one of a single passage.
     """
 
     rows: NDArray[np.int32]
     scores: FloatArray
     top: float
-    gap: float
     reach: float
-    idf: dict[str, float]
+
+    @property
+    def gap(self) -> float:
+        """The lead of the best raw score over the second."""
+        return self.top - float(self.scores[1]) if len(self.scores) > 1 else self.top
 
 
-NOTHING = LexicalHits(np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, 0.0, 0.0, {})
+NOTHING = LexicalHits(np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """A query term: its weight among passages of one language, and where its postings lie.
+class _Terms(dict[str, int]):
+    """The terms of one field and language that were asked for, each looked up and weighed once.
 
-    place: where its postings begin and end, and `idf` by the share of its field.
+    A term is the number of a line of `table`: where its postings begin and end, and its weight. In
+    one table, because a tuple each would be several walks to memory for every term.
     """
 
-    idf: float
-    place: tuple[int, int, float]
-
-
-class _Terms(dict[str, _Term]):
-    """The terms of one field and language that were asked for, each weighed once."""
-
-    def __init__(self, weigh: Callable[[str], _Term]) -> None:
+    def __init__(self, weigh: Callable[[str], tuple[int, int, float]]) -> None:
         super().__init__()
+        self.table: Table = np.zeros((TERMS_AT_FIRST, FIELDS))
         self._weigh = weigh
+        self._adding = threading.Lock()
 
-    def of(self, words: Iterable[str]) -> dict[str, _Term]:
-        """The term of each word, in order."""
-        return {word: self[word] for word in words}
+    def of(self, words: Iterable[str]) -> NDArray[np.int64]:
+        """The number of each word, once."""
+        return np.array([*dict.fromkeys(map(self.__getitem__, words))], np.int64)
 
-    def __missing__(self, word: str) -> _Term:
-        if len(self) >= TERMS_KEPT:
-            self.clear()
-        term = self[word] = self._weigh(word)
-        return term
+    def __missing__(self, word: str) -> int:
+        weighed = self._weigh(word)
+        with self._adding:
+            number = len(self)
+            if number == len(self.table):
+                # A new one, because a search in another thread may be reading the old one.
+                self.table = np.concatenate([self.table, np.zeros_like(self.table)])
+            self.table[number] = weighed
+            return self.setdefault(word, number)
 
 
 class LexicalLeg:
@@ -132,46 +132,38 @@ class LexicalLeg:
             strange_limit: how many where the best passage stays below `STRANGE_REACH`.
         """
         plain = tokens.normal(text)
-        pairs = self._known("bigrams", language).of(tokens.normal_bigrams(plain))
-        stems = self._known("stems", language).of(tokens.normal_stems(plain))
-        heavy = _heavy(pairs), _heavy(stems)
+        fields = self._known("bigrams", language), self._known("stems", language)
+        terms = fields[0].of(tokens.normal_bigrams(plain)), fields[1].of(tokens.normal_stems(plain))
+        tables = fields[0].table, fields[1].table
         most = max(limit, strange_limit)
-        rows, scores = self._leading(*heavy, allowed, most)
-        left_out = len(pairs) + len(stems) - len(heavy[0]) - len(heavy[1])
+        may = EVERY_ROW if allowed is None else allowed
+        at = self._columns, self._grains.owners, self._firsts, may, most
+        rows, scores, full, left_out = self._loops.best_rows(terms, tables, PRUNED_SHARE, *at)
         if left_out and len(rows) < ENOUGH_SHARE * most:
             # What was left out may be all that some passages share with the question.
-            rows, scores = self._leading([*pairs.values()], [*stems.values()], allowed, most)
+            rows, scores, full, _ = self._loops.best_rows(terms, tables, 0.0, *at)
         if not len(rows):
             return NOTHING
-        top, full = float(scores[0]), _full(pairs) + _full(stems)
+        top = float(scores[0])
         if top >= STRANGE_REACH * full:
             rows, scores = rows[:limit], scores[:limit]
-        return LexicalHits(
-            rows,
-            scores,
-            top=top,
-            gap=top - float(scores[1]) if len(scores) > 1 else top,
-            reach=min(1.0, top / full),
-            idf={word: term.idf for word, term in pairs.items()},
-        )
+        return LexicalHits(rows, scores, top, min(1.0, top / full))
 
-    def _leading(
-        self, pairs: list[_Term], stems: list[_Term], allowed: BoolArray | None, limit: int
-    ) -> tuple[NDArray[np.int32], FloatArray]:
-        places = [term.place for term in (*pairs, *stems)]
-        wanted = np.fromiter(chain.from_iterable(places), np.float64, FIELDS * len(places))
-        may = EVERY_ROW if allowed is None else allowed
-        at = self._columns, self._grains.owners, self._firsts
-        rows, scores = self._loops.best_rows(wanted, len(pairs), *at, may, limit)
-        return rows, scores
+    def idf(self, text: str, language: Language) -> dict[str, float]:
+        """The weight of each pair; one of no passage weighs as one of a single passage."""
+        words = tokens.bigrams(text)
+        known = self._known("bigrams", language)
+        numbers = [known[word] for word in words]
+        weights = known.table[numbers, 2] / SHARES["bigrams"]
+        return dict(zip(words, weights.tolist(), strict=True))
 
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))
-        if known is None:
+        if known is None or len(known) > TERMS_KEPT:
             known = self._terms[field, language] = _Terms(partial(self._weigh, field, language))
         return known
 
-    def _weigh(self, field: Field, language: Language, word: str) -> _Term:
+    def _weigh(self, field: Field, language: Language, word: str) -> tuple[int, int, float]:
         """Count a term among the passages of one language.
 
         In a mixed corpus every Korean ending is rare, because the English half does not have
@@ -184,18 +176,8 @@ class LexicalLeg:
         idf = _idf(max(self._passages[language], count), count)
         if word in ASKING[language][field]:
             idf *= ASKING_SHARE
-        return _Term(idf, (begin, end, SHARES[field] * idf))
+        return begin, end, SHARES[field] * idf
 
 
 def _idf(total: int, count: int) -> float:
     return math.log(1 + (total - count + 0.5) / (count + 0.5))
-
-
-def _full(terms: Mapping[str, _Term]) -> float:
-    """The score of a passage that is full of them."""
-    return CEILING * sum([term.place[2] for term in terms.values()])
-
-
-def _heavy(terms: Mapping[str, _Term]) -> list[_Term]:
-    least = PRUNED_SHARE * max([term.idf for term in terms.values()], default=0.0)
-    return [term for term in terms.values() if term.idf >= least]

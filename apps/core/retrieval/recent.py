@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -12,24 +10,31 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The entries used last, up to a number; safe to share between threads."""
+    """The entries used last, up to a number, of which the newer half at least is kept.
+
+    Two generations: what is used moves to the young one, and when that is half of all, the old one
+    goes at once. Threads may share it, because each step is one of a dictionary's own; two that
+    meet may forget too much, never too little.
+    """
 
     def __init__(self, entries: int) -> None:
-        self._entries = entries
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
+        self._half = (entries + 1) // 2
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
         """The value of `key`, which now counts as used."""
-        with self._lock:
-            value = self._kept.get(key)
+        value = self._young.get(key)
+        if value is None:
+            value = self._old.get(key)
             if value is not None:
-                self._kept.move_to_end(key)
-            return value
+                self.put(key, value)
+        return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep `value` and forget what was not used for longest."""
-        with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > self._entries:
-                self._kept.popitem(last=False)
+        """Keep `value` and forget what was not used for long."""
+        if not self._half:
+            return
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 INLINE_ROWS = 20_000
 # A reranker sees this many times what was asked for.
 RERANK_FACTOR = 4
+NO_USAGE = Usage()
 RERANK = "rerank"  # what `degraded` calls the step that failed
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How a query is run: its mode, its centred vector, and what had to be left out."""
 
     mode: SearchMode
@@ -145,18 +145,18 @@ class Search:
 
         Raises:
             IndexNotReady: no version is open.
-            NotFound: `query.index` names a version that is not there.
+            NotFound: `query.version` names a version that is not there.
         """
-        index = await self._index(query.index)
+        index = await self._index(query.version)
         # Documents are stored masked, so only the masked question can match them; and no cache
         # may hold what a person typed about a person.
         masked = pii.mask(query.text)
         if masked != query.text:
-            query = replace(query, text=masked)
+            query = query._replace(text=masked)
         key = (index.manifest.version, query)
         cached = self._results.get(key)
         if cached is not None:
-            return cached.again()
+            return cached._replace(cached=True, usage=NO_USAGE)
         plan = await self._plan(index, query)
         result = await self._run(index, query, plan)
         if not result.degraded:
@@ -235,7 +235,7 @@ class Search:
         if self._reranker is None:
             return None
         # `min_score` is about the score that the caller will see.
-        wider = replace(query, top_k=query.top_k * RERANK_FACTOR, min_score=0.0)
+        wider = query._replace(top_k=query.top_k * RERANK_FACTOR, min_score=0.0)
         ranking = await self._rank(index, wider, plan)
         hits, usage = ranking.hits, Usage()
         if len(hits) > 1:
@@ -246,7 +246,7 @@ class Search:
                 return None
             hits, usage = _by_rerank(hits, scored.scores.tolist()), scored.usage
         kept = tuple(hit for hit in hits if hit.score >= query.min_score)[: query.top_k]
-        return replace(_result(index, replace(ranking, hits=kept), plan), usage=usage)
+        return _result(index, ranking._replace(hits=kept), plan)._replace(usage=usage)
 
 
 def _result(
@@ -270,10 +270,9 @@ def _by_rerank(hits: tuple[Hit, ...], scores: list[float]) -> tuple[Hit, ...]:
     order = sorted(range(len(hits)), key=lambda place: (-scores[place], place))
     shares = {place: 1 - (high - scores[place]) / width for place in order}
     return tuple(
-        replace(
-            hits[place],
+        hits[place]._replace(
             score=shares[place],
-            scores=replace(hits[place].scores, rerank=shares[place]),
+            scores=hits[place].scores._replace(rerank=shares[place]),
         )
         for place in order
     )

@@ -21,7 +21,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
     decisions = Evaluation.of(state["decisions"]).without(killed)
     found: SearchResult | None = None
     try:
-        found = await ctx.search(choice(query, decisions))
+        found = await ctx.search(choice(query, decisions.searching))
     finally:
         # A search that fails or runs out of time has met its flags too.
         for flag in met(query, decisions, found):
@@ -35,7 +35,7 @@ async def run(state: AnswerState, ctx: RunContext) -> Update:
         "degraded": [
             *found.degraded,
             *_stopped(state["decisions"], killed),
-            *refused(query, decisions),
+            *refused(query, decisions.searching),
         ],
         "usage": found.usage,
     }

@@ -11,7 +11,7 @@ from apps.core.domain.flags import FlagDecision, FlagValue
 from apps.core.domain.models import AnswerRequest, SearchQuery, SearchResult, Usage
 from apps.core.flags.arms_outcome import Outcome, answered, findings, searched
 from apps.core.flags.rollout import Split
-from apps.core.flags.searching import asked, choice, met, mode_by, rerank_by
+from apps.core.flags.searching import asked, choice, met, mode_by, rerank_by, said
 from tests.core.flags.arms import TAU
 from tests.fakes.answerer import record_of
 from tests.fakes.flags import rolled_out
@@ -123,16 +123,16 @@ def test_the_retrieval_flags_choose() -> None:
     """What the environment said stays open, because the search's own options hold it too."""
     off = rolled_out().evaluate_all(None)
     assert (mode_by(off), rerank_by(off)) == ("lexical", False)
-    said = rolled_out(environment={"hybrid_search": "true", "reranker": "false"})
-    assert (mode_by(said.evaluate_all(None)), rerank_by(said.evaluate_all(None))) == (None, None)
+    told = rolled_out(environment={"hybrid_search": "true", "reranker": "false"})
+    assert (mode_by(told.evaluate_all(None)), rerank_by(told.evaluate_all(None))) == (None, None)
     killed = rolled_out(environment={"hybrid_search": "true"}, kill_all=True)
     none_left = killed.evaluate_all(None)
     assert (mode_by(none_left), rerank_by(none_left)) == ("lexical", False)
     assert (mode_by({}), rerank_by({})) == (None, None)
     everybody = SearchQuery("q")
-    assert choice(everybody, {}) is everybody
+    assert choice(everybody, said({})) == everybody
     lexical = SearchQuery("q", mode="lexical", rerank=False)
-    assert choice(everybody, off) == lexical
+    assert choice(everybody, off.searching) == lexical
     assert (asked(everybody, off), asked(lexical, off)) == (("hybrid_search", "reranker"), ())
 
 
@@ -144,9 +144,9 @@ def test_a_flag_of_numbers_weighs_the_legs(value: FlagValue, weight: float | Non
     """A share counts, anything else leaves the weight to the configuration."""
     made = {"dense_weight": FlagDecision(False, "SPLIT", "ROLLOUT", variant="h", value=value)}
     hybrid = SearchQuery("q", mode="hybrid", rerank=False)
-    assert choice(hybrid, made).dense_weight == weight
+    assert choice(hybrid, said(made)).dense_weight == weight
     assert asked(hybrid, made) == ("dense_weight",)
-    assert asked(replace(hybrid, mode="dense"), made) == ()
+    assert asked(hybrid._replace(mode="dense"), made) == ()
 
 
 @pytest.mark.parametrize(("candidates", "came"), [(0, False), (1, False), (2, True), (None, True)])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core.retrieval import fusion
-from apps.core.retrieval.fusion import Leg
+from apps.core.retrieval.dense import DenseHits as Leg
 
 
 def leg(scores: dict[int, float]) -> Leg:
@@ -26,8 +26,8 @@ SILENT = leg({})
 def test_scores_stay_between_nought_and_one(one: Leg, other: Leg, weight: float) -> None:
     """Both fusions give 0..1, sorted, each row once, and only rows that a leg found."""
     for fused in (
-        fusion.convex(one, other, weight=weight),
-        fusion.reciprocal_rank(one, other),
+        fusion.convex(one, other, 20, weight=weight),
+        fusion.reciprocal_rank(one, other, 20),
     ):
         scores = list(fused.scores)
         assert scores == sorted(scores, reverse=True)
@@ -38,15 +38,15 @@ def test_scores_stay_between_nought_and_one(one: Leg, other: Leg, weight: float)
 @given(LEGS)
 def test_a_silent_leg_changes_no_order(one: Leg) -> None:
     """With one leg silent the other's order is the result, whatever the weight says."""
-    assert fusion.convex(one, SILENT, weight=0.0).rows == one.rows.tolist()
-    assert fusion.convex(SILENT, one, weight=1.0).rows == one.rows.tolist()
-    assert fusion.reciprocal_rank(one, SILENT).rows == one.rows.tolist()
+    assert fusion.convex(one, SILENT, 20, weight=0.0).rows == one.rows.tolist()
+    assert fusion.convex(SILENT, one, 20, weight=1.0).rows == one.rows.tolist()
+    assert fusion.reciprocal_rank(one, SILENT, 20).rows == one.rows.tolist()
 
 
 @given(LEGS, LEGS)
 def test_equal_scores_are_ordered_by_row(one: Leg, other: Leg) -> None:
     """The order of equals does not depend on which leg named them first."""
-    fused = fusion.convex(one, other, weight=0.5)
+    fused = fusion.convex(one, other, 20, weight=0.5)
     pairs = list(zip([-score for score in fused.scores], fused.rows, strict=True))
     assert pairs == sorted(pairs)
 
@@ -68,8 +68,8 @@ def test_agreement_counts_shared_leaders() -> None:
 def test_a_passage_in_another_language_is_not_voted_down() -> None:
     """What the words cannot judge keeps a share of what its meaning earns."""
     words, meaning = leg({1: 9.0, 2: 1.0}), leg({1: 0.1, 3: 0.5})
-    plain = fusion.convex(words, meaning, weight=0.6)
-    heard = fusion.convex(words, meaning, weight=0.6, foreign=np.array([True, False]))
+    plain = fusion.convex(words, meaning, 20, weight=0.6)
+    heard = fusion.convex(words, meaning, 20, weight=0.6, foreign=np.array([True, False]))
     assert dict(zip(plain.rows, plain.scores, strict=True))[3] == (pytest.approx(0.4))
     assert dict(zip(heard.rows, heard.scores, strict=True))[3] == pytest.approx(
         0.4 + 0.6 * fusion.DEAF_SHARE
@@ -78,5 +78,5 @@ def test_a_passage_in_another_language_is_not_voted_down() -> None:
 
 def test_cosines_below_nought_keep_their_order() -> None:
     """A leg that found only opposites still ranks them."""
-    fused = fusion.convex(SILENT, leg({1: -0.1, 2: -0.2, 3: -0.3}), weight=0.5)
+    fused = fusion.convex(SILENT, leg({1: -0.1, 2: -0.2, 3: -0.3}), 20, weight=0.5)
     assert fused.rows == [1, 2, 3]

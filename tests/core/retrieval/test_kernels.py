@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core.domain.models import Filters, SearchQuery
-from apps.core.retrieval import coarse, fusion, kernels
+from apps.core.retrieval import coarse, fusion, joining, kernels
+from apps.core.retrieval.dense import DenseHits
 from apps.core.retrieval.loops import Loops
 from tests.core.retrieval.test_search import opened, publish
 from tests.fakes.embedder import HashedEmbedder
 from tests.fakes.passages import passage
 
-LOOPS = (kernels.best_rows, kernels.first_look, kernels.nearest, kernels.convex)
+LOOPS = (kernels.best_rows, kernels.first_look, kernels.nearest, joining.convex)
 
 
 async def test_no_question_waits_for_a_compiler(
@@ -80,11 +81,11 @@ def test_both_joins_are_equal(
     for found in (words, meaning):
         rows = sorted(found, key=lambda row: (-found[row], row))
         scores = np.array([found[row] for row in rows], np.float32)
-        legs.append(fusion.Leg(np.array(rows, np.int64), scores))
+        legs.append(DenseHits(np.array(rows, np.int64), scores))
     mask = np.array(foreign[: len(meaning)])
     plain, fast = (
-        fusion.convex(*legs, weight=weight, foreign=mask, join=join)
-        for join in (Loops().convex, kernels.convex)
+        fusion.convex(*legs, 20, weight=weight, foreign=mask, join=join)
+        for join in (Loops().convex, joining.convex)
     )
     assert fast.rows == plain.rows
     assert fast.scores == pytest.approx(plain.scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +180,10 @@ async def test_a_named_version_is_searched(tmp_path: Path) -> None:
     old = publish(tmp_path, SMALL[:1])
     publish(tmp_path, SMALL)
     search = opened(tmp_path)
-    assert await ids(search, "한국은행 한강", index=old) == ["river"]
+    assert await ids(search, "한국은행 한강", version=old) == ["river"]
     assert sorted(await ids(search, "한국은행 한강")) == ["bank", "river"]
     with pytest.raises(NotFound):
-        await search.search(SearchQuery("금리", index="../etc"))
+        await search.search(SearchQuery("금리", version="../etc"))
 
 
 @pytest.mark.parametrize("name", ["index", "meta", "offsets", "columns", "lexical", "manifest"])
@@ -310,7 +309,7 @@ async def test_a_failed_reranker_leaves_the_order_and_is_asked_again(tmp_path: P
     ranks = Reversed(down=True)
     search = reversing(tmp_path, ranks)
     for _ in range(2):
-        assert await search.search(query) == replace(plain, degraded=("rerank",))
+        assert await search.search(query) == plain._replace(degraded=("rerank",))
     assert [number for _, number in ranks.asked] == [40, 40]
 
 

@@ -16,13 +16,12 @@ async def test_the_question_goes_to_the_index_with_its_filters() -> None:
 
 async def test_a_missing_leg_is_named() -> None:
     """What the search had to leave out is in the record, and such an answer is not remembered."""
-    from dataclasses import replace
 
     stage = Stage()
     whole = stage.index.search
 
     async def without_vectors(query: SearchQuery):  # type: ignore[no-untyped-def]
-        return replace(await whole(query), degraded=("dense",))
+        return (await whole(query))._replace(degraded=("dense",))
 
     stage.index.search = without_vectors  # type: ignore[method-assign]
     record = await stage.answer("서울의 인구는 몇 명인가?")
