@@ -78,10 +78,12 @@ class Application(FastAPI):
 
     outermost: what a request meets first.
     services: what the routes work with, from the start of the service to its end.
+    records: of the requests of this process.
     """
 
     outermost: ASGIApp
     services: Services
+    records: Records
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or follow the service's start and end."""
@@ -132,6 +134,7 @@ def create_app(
     shell = Shell(
         app.framework, limits=limits(settings), clock=clock, records=records, direct=direct
     )
+    app.records = records
     app.outermost = shell if tracing_to is NO_TRACES else Traced(shell)
     return app
 

@@ -1,7 +1,8 @@
-"""One record a request: counts in the metrics at once, a line in the log within 200 ms.
+"""One record a request: counted in the metrics and a line in the log, both within 200 ms.
 
 A line through the logger costs 60 to 100 µs, a quarter of a search. Lines of requests hold only
-closed sets, numbers and ids, so they are collected and written together, past the logger.
+closed sets, numbers and ids, so they are collected and written together, past the logger. Counting
+one by one costs three times as much as counting many alike.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections import Counter
+from collections.abc import Sequence
+from typing import BinaryIO, NamedTuple
 
 import orjson
 import structlog
@@ -29,8 +31,7 @@ OWN_ID = re.compile(r"[0-9a-f]{32}")
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """What is said of a request; `route` is the template, never the path."""
 
     request_id: str
@@ -60,10 +61,7 @@ class Records:
         self._flushing: asyncio.TimerHandle | None = None
 
     def finished(self, request: Finished) -> None:
-        """Count a request and put its line on the heap."""
-        count(request)
-        if not self._written:
-            return
+        """Put a request on the heap."""
         self._lines.append((self._clock.now(), request))
         if len(self._lines) >= FLUSH_LINES:
             self.flush()
@@ -75,11 +73,14 @@ class Records:
         log.error("http.failed", request_id=request_id, exc_info=error)
 
     def flush(self) -> None:
-        """Write what has been collected."""
+        """Count and write what has been collected."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
         lines, self._lines = self._lines, []
+        count([request for _, request in lines])
+        if not self._written:
+            return
         out = self._out or sys.stderr.buffer
         out.write(b"".join(line(at, request) for at, request in lines))
         out.flush()
@@ -105,19 +106,22 @@ def line(at: float, request: Finished) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def count(request: Finished) -> None:
-    """Move every counter that a request moves."""
-    status = str(request.status)
-    metrics.http_requests.of(request.route, request.method, status).inc()
-    metrics.http_ms.of(request.route).observe(request.duration_ms)
-    if request.status == 429:
-        metrics.limited.of("key").inc()
-    if request.route in SEARCH_ROUTES:
-        metrics.searches.of(_outcome(request.status)).inc()
-        metrics.search_ms.observe(request.duration_ms)
-        if request.cached is not None:
-            cache = metrics.search_cache_hits if request.cached else metrics.search_cache_misses
-            cache.inc()
+def count(requests: Sequence[Finished]) -> None:
+    """Move every counter that requests move."""
+    alike = Counter((each.route, each.method, each.status, each.cached) for each in requests)
+    for (route, method, status, cached), number in alike.items():
+        metrics.http_requests.of(route, method, str(status)).inc(number)
+        if status == 429:
+            metrics.limited.of("key").inc(number)
+        if route in SEARCH_ROUTES:
+            metrics.searches.of(_outcome(status)).inc(number)
+            if cached is not None:
+                cache = metrics.search_cache_hits if cached else metrics.search_cache_misses
+                cache.inc(number)
+    for each in requests:
+        metrics.http_ms.of(each.route).observe(each.duration_ms)
+        if each.route in SEARCH_ROUTES:
+            metrics.search_ms.observe(each.duration_ms)
 
 
 def _outcome(status: int) -> str:

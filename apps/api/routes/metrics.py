@@ -26,6 +26,7 @@ async def scrape(
     form: Annotated[Literal["prometheus", "json"] | None, Query(alias="format")] = None,
 ) -> Response:
     """Text for Prometheus; JSON with `?format=json` or `Accept: application/json`."""
+    request.scope["app"].records.flush()
     _gauge(request)
     as_json = render.JSON_TYPE in request.headers.get("accept", "") if form is None else None
     if form == "json" or as_json:

@@ -5,6 +5,7 @@ A window is a few neighbouring sentences; it says where in a passage words stand
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +53,24 @@ class Grains:
     owners: NDArray[np.int32]
     spreads: NDArray[np.int32]
 
-    def found(self, field: Field, word: str) -> tuple[int, int, int]:
+
+class Dictionary:
+    """Finds a field's terms; through views, whose numbers cost a fifth of what an array's cost."""
+
+    def __init__(self, grains: Grains, field: Field) -> None:
+        grain = grains.windows if field == "bigrams" else grains.passages
+        self._terms = grain.terms.data
+        self._starts = grain.starts.data
+        self._spreads = grains.spreads.data if field == "bigrams" else None
+
+    def find(self, word: str) -> tuple[int, int, int]:
         """Where a term's postings begin and end, and how many passages hold it; 0 for none."""
-        grain = self.windows if field == "bigrams" else self.passages
-        place = grain.place(word)
-        if place < 0:
+        wanted = postings.hashed(word)
+        place = bisect_left(self._terms, wanted)
+        if place == len(self._terms) or self._terms[place] != wanted:
             return 0, 0, 0
-        begin, end = grain.starts[place : place + 2].tolist()
-        return begin, end, int(self.spreads[place]) if field == "bigrams" else end - begin
+        begin, end = self._starts[place], self._starts[place + 1]
+        return begin, end, end - begin if self._spreads is None else self._spreads[place]
 
 
 NO_IMPACTS = np.zeros(0, np.uint16)

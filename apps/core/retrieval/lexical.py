@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +21,15 @@ from apps.core.domain.models import Language
 from apps.core.domain.ports import FloatArray
 from apps.core.retrieval import grains
 from apps.core.retrieval.filters import BoolArray
+from apps.core.retrieval.grains import Dictionary
 from apps.core.retrieval.loops import Loops
 from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Table
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
 
 # Raw BM25 scores of both are added with these weights; .7 to 1 rank the dev sets alike.
-SHARES = {"bigrams": 1.0, "stems": 0.75}
+Find = Callable[[str], tuple[int, int, int]]
+SHARES: Mapping[Field, float] = {"bigrams": 1.0, "stems": 0.75}
 # Terms that weigh less than this share of the question's heaviest are not looked up: they
 # have the longest lists and change next to nothing.
 PRUNED_SHARE = 0.1
@@ -74,26 +75,39 @@ class _Terms(dict[str, int]):
 
     A term is the number of a line of `table`: where its postings begin and end, and its weight. In
     one table, because a tuple each would be several walks to memory for every term.
+
+    In a mixed corpus every Korean ending is rare, because the English half does not have it;
+    counted among `total` Korean passages it is as common as it reads. A term of no passage weighs
+    as one of a single passage: in a corpus of ten the formula's own value would let it outweigh
+    every word that was found.
     """
 
-    def __init__(self, weigh: Callable[[str], tuple[int, int, float]]) -> None:
+    def __init__(self, find: Find, field: Field, language: Language, *, total: int) -> None:
         super().__init__()
         self.table: Table = np.zeros((TERMS_AT_FIRST, FIELDS))
-        self._weigh = weigh
+        self._find = find
+        self._share = SHARES[field]
+        self._asking = ASKING[language][field]
+        self._total = total
         self._adding = threading.Lock()
 
     def of(self, words: Iterable[str]) -> NDArray[np.int64]:
         """The number of each word, once."""
-        return np.array([*dict.fromkeys(map(self.__getitem__, words))], np.int64)
+        return np.array([*{self[word]: None for word in words}], np.int64)
 
     def __missing__(self, word: str) -> int:
-        weighed = self._weigh(word)
+        begin, end, found = self._find(word)
+        count = max(1, found)
+        weight = self._share * _idf(max(self._total, count), count)
+        if word in self._asking:
+            weight *= ASKING_SHARE
         with self._adding:
             number = len(self)
             if number == len(self.table):
                 # A new one, because a search in another thread may be reading the old one.
                 self.table = np.concatenate([self.table, np.zeros_like(self.table)])
-            self.table[number] = weighed
+            table = self.table
+            table[number, 0], table[number, 1], table[number, 2] = begin, end, weight
             return self.setdefault(word, number)
 
 
@@ -108,6 +122,7 @@ class LexicalLeg:
             (self._grains.windows.docs, self._grains.impacts[1]),
             (self._grains.passages.docs, self._grains.impacts[0]),
         )
+        self._dictionaries = {field: Dictionary(self._grains, field) for field in SHARES}
         rows = len(self._grains.passages.lengths)
         self._firsts = np.searchsorted(self._grains.owners, np.arange(rows + 1))
         self._passages = passages
@@ -160,23 +175,9 @@ class LexicalLeg:
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))
         if known is None or len(known) > TERMS_KEPT:
-            known = self._terms[field, language] = _Terms(partial(self._weigh, field, language))
+            find, total = self._dictionaries[field].find, self._passages[language]
+            known = self._terms[field, language] = _Terms(find, field, language, total=total)
         return known
-
-    def _weigh(self, field: Field, language: Language, word: str) -> tuple[int, int, float]:
-        """Count a term among the passages of one language.
-
-        In a mixed corpus every Korean ending is rare, because the English half does not have
-        it; counted among Korean passages it is as common as it reads. A term of no passage
-        weighs as one of a single passage: in a corpus of ten the formula's own value would let
-        it outweigh every word that was found.
-        """
-        begin, end, count = self._grains.found(field, word)
-        count = max(1, count)
-        idf = _idf(max(self._passages[language], count), count)
-        if word in ASKING[language][field]:
-            idf *= ASKING_SHARE
-        return begin, end, SHARES[field] * idf
 
 
 def _idf(total: int, count: int) -> float:

@@ -44,12 +44,6 @@ class Postings:
     counts: NDArray[np.uint8]
     lengths: NDArray[np.int32]
 
-    def place(self, word: str) -> int:
-        """The number of a word's term, -1 when no document holds it."""
-        wanted = np.uint64(hashed(word))
-        place = int(np.searchsorted(self.terms, wanted))
-        return place if place < len(self.terms) and self.terms[place] == wanted else -1
-
 
 NOTHING = Postings(
     np.zeros(0, np.uint64),

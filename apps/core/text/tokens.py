@@ -13,8 +13,9 @@ from functools import lru_cache
 
 CJK = "\uac00-\ud7a3\u1100-\u11ff\u3130-\u318f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 # `\b` finds no border between a digit and a Hangul syllable, so runs are named by their classes.
-RUN = re.compile(rf"([{CJK}]+)|([^\W_{CJK}]+)")
-WORD = re.compile(rf"(?:\d+[{CJK}]+|[{CJK}]+|[^\W_{CJK}]+)")
+OTHER = rf"[^\W_{CJK}]"
+# Found at every place without moving on, so that pairs overlap.
+PAIR = re.compile(rf"(?=([{CJK}]{{2}}|(?<![{CJK}])[{CJK}](?![{CJK}])|(?<!{OTHER}){OTHER}+))")
 HANGUL_TAIL = re.compile(r"[\uac00-\ud7a3]+\Z")
 
 # Case particles, auxiliary particles and forms of the copula (Standard Korean Language
@@ -27,6 +28,10 @@ PARTICLE_LIST = """
 """
 PARTICLES: tuple[str, ...] = tuple(sorted(PARTICLE_LIST.split(), key=len, reverse=True))
 SHORTEST_STEM = 2
+# A particle after a Latin word is found as nothing.
+WORD = re.compile(
+    rf"(?<=[^\W_])(?:{'|'.join(PARTICLES)})(?![{CJK}])|(\d+[{CJK}]+|[{CJK}]+|{OTHER}+)"
+)
 
 
 def bigrams(text: str) -> list[str]:
@@ -39,16 +44,7 @@ def bigrams(text: str) -> list[str]:
 
 def normal_bigrams(text: str) -> list[str]:
     """`bigrams` of text that is normal already."""
-    terms: list[str] = []
-    for match in RUN.finditer(text):
-        run = match.group(1)
-        if run is None:
-            terms.append(match.group())
-        elif len(run) == 1:
-            terms.append(run)
-        else:
-            terms.extend(map(str.__add__, run, run[1:]))
-    return terms
+    return PAIR.findall(text)
 
 
 def stems(text: str) -> list[str]:
@@ -62,14 +58,7 @@ def stems(text: str) -> list[str]:
 
 def normal_stems(text: str) -> list[str]:
     """`stems` of text that is normal already."""
-    found = []
-    for match in WORD.finditer(text):
-        word = match.group()
-        joined = match.start() > 0 and match.string[match.start() - 1].isalnum()
-        if joined and word in PARTICLES:
-            continue
-        found.append(stem(word))
-    return found
+    return [stem(word) for word in WORD.findall(text) if word]
 
 
 @lru_cache(maxsize=1 << 16)
