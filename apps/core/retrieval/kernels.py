@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.core.domain.ports import FloatArray
 from apps.core.retrieval.compiling import compiled, summing
 from apps.core.retrieval.filters import BoolArray
-from apps.core.retrieval.joining import convex
-from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Column, Led, Rows, Table
+from apps.core.retrieval.plain import Column, Led, Rows, Table
 from apps.core.retrieval.postings import CEILING, STEPS
 
 # Scores of a block's documents, and the numbers of those that have one.
@@ -27,6 +23,8 @@ Places = NDArray[np.uint64]
 BLOCK = 1_024
 # Sums of products are sorted into so many drawers to find the highest without sorting.
 DRAWERS = 4_096
+ROUGH_STRIDE = 8
+NEVER = np.int32(np.iinfo(np.int32).min)
 
 
 @compiled
@@ -114,20 +112,40 @@ def _folded(
 
 
 @compiled
-def _leading(
-    rows: Scores, known: int, start: int, allowed: BoolArray, best: Scores, held: int
+def _collected(
+    rows: Scores, known: int, start: int, allowed: BoolArray, found: Scores, held: int
 ) -> int:
-    """Put the rows that have a score among the leaders, and forget it; returns how many lead."""
-    leaders, scores = best[1], best[0]
+    """Move the rows that have a score to those found; returns how many these are."""
+    at = Index(held)
     for place in range(Index(known)):
         row = Index(rows[1][place])
-        score = rows[0][row]
+        found[0][at] = rows[0][row]
         rows[0][row] = NOUGHT
-        if held == len(leaders) and score < scores[-1]:
-            continue
-        if len(allowed) == 0 or allowed[start + int(row)]:
-            held = _placed(leaders, scores, held, start + int(row), score)
-    return held
+        found[1][at] = start + int(row)
+        at += Index(len(allowed) == 0 or allowed[start + int(row)])
+    return int(at)
+
+
+@compiled
+def _leaders(scores: FloatArray, rows: NDArray[np.int32], limit: int) -> Scores:
+    """The best of them, best first, ties by row; sorts hardly more than it gives."""
+    top = NOUGHT
+    for score in scores:
+        top = max(top, score)
+    width = np.float32(DRAWERS - 1) / max(top, np.float32(1e-9))
+    drawers = np.zeros(DRAWERS, np.int32)
+    for score in scores:
+        drawers[Index(score * width)] += 1
+    least, count = DRAWERS, 0
+    while least > 0 and count < limit:
+        least -= 1
+        count += drawers[least]
+    best, leaders = np.empty(limit, np.float32), np.empty(limit, np.int32)
+    held = 0
+    for place in range(len(scores)):
+        if int(scores[place] * width) >= least:
+            held = _placed(leaders, best, held, rows[place], scores[place])
+    return best[:held], leaders[:held]
 
 
 @compiled
@@ -162,7 +180,7 @@ def best_rows(
     widest = _widest(firsts)
     windows = np.zeros(widest, np.float32), np.empty(widest + 1, np.int32)
     rows = np.zeros(BLOCK, np.float32), np.empty(BLOCK + 1, np.int32)
-    best = np.empty(limit, np.float32), np.empty(limit, np.int32)
+    found = np.empty(total + 1, np.float32), np.empty(total + 1, np.int32)
     held = 0
     for start in range(0, total, BLOCK):
         end = min(total, start + BLOCK)
@@ -170,57 +188,73 @@ def best_rows(
         known = _added(pairs, pair_steps, columns[0], first, last, windows[0], windows[1], 0)
         known = _folded(owners[first:last], start, windows, rows, known)
         known = _added(stems, stem_steps, columns[1], start, end, rows[0], rows[1], known)
-        held = _leading(rows, known, start, allowed, best, held)
+        held = _collected(rows, known, start, allowed, found, held)
     left_out = len(terms[0]) + len(terms[1]) - len(pair_steps) - len(stem_steps)
-    return best[1][:held], best[0][:held], CEILING * (of_pairs + of_stems), left_out
+    scores, leaders = _leaders(found[0][:held], found[1][:held], limit)
+    return leaders, scores, CEILING * (of_pairs + of_stems), left_out
 
 
 @compiled
-def _least(sums: NDArray[np.int32], top: int, wanted: int) -> tuple[int, int]:
-    """From which sum on there are `wanted` or a few more, and how many; none below nought."""
-    drawers = np.zeros(DRAWERS, np.int32)
-    width = top // DRAWERS + 1
+def _above(sums: NDArray[np.int32], wanted: int, stride: int) -> NDArray[np.int64]:
+    """The places of the highest sums, `wanted` or a few more, in order.
+
+    With a `stride` the bar is set by looking at every so many of them, and they are about so many.
+    """
+    top = np.int32(1)
     for total in sums:
-        if total >= 0:
-            drawers[total // width] += 1
+        top = max(top, total)
+    bits = 0  # a shift, because a division costs more than the whole sum
+    while top >> bits >= DRAWERS:
+        bits += 1
+    drawers = np.zeros(DRAWERS, np.int32)
+    for place in range(Index(0), Index(len(sums)), Index(stride)):
+        drawers[Index(max(0, sums[place]) >> bits)] += 1
     found, least = 0, DRAWERS
-    while least > 0 and found < wanted:
+    while least > 0 and found * stride < wanted:
         least -= 1
         found += drawers[least]
-    return least * width, found
+    bar = np.int32(least << bits if least else NEVER + 1)
+    places = np.empty(len(sums) + 1, np.int64)
+    held = Index(0)
+    for place in range(Index(len(sums))):
+        places[held] = place  # stays when the next line counts it
+        held += Index(sums[place] >= bar)
+    return places[:held]
+
+
+@summing
+def _along(turned: NDArray[np.int8], row: int, question: NDArray[np.int16]) -> np.int32:
+    total = np.int32(0)
+    for axis in range(len(question)):
+        total = np.int32(total + np.int32(turned[row, axis]) * np.int32(question[axis]))
+    return total
 
 
 @summing
 def first_look(
-    turned: NDArray[np.int8],
+    turned: tuple[NDArray[np.int8], NDArray[np.int8]],
     question: NDArray[np.int16],
     allowed: BoolArray,
-    wanted: int,
+    sizes: tuple[int, int],
 ) -> NDArray[np.int64]:
-    """The rows whose products with the question sum up highest, `wanted` or a few more, in order.
+    """The rows whose products with the question sum up highest, in order, or a few more.
 
-    `turned` is (rows, axes), `question` (axes,). `allowed` says which rows may be found, empty for
-    all; a row with a sum below nought is never found.
+    The second of `sizes` is how many: by all axes, among as many as the first by the first axes
+    alone. `turned` are two of (rows, axes), `question` is (axes of both,). `allowed` says which
+    rows may be found, empty for all.
     """
-    rows, axes = turned.shape
-    sums = np.empty(rows, np.int32)
-    top = 1
-    for row in range(rows):
-        total = np.int32(0)
-        for axis in range(axes):
-            total = np.int32(total + np.int32(turned[row, axis]) * np.int32(question[axis]))
-        if len(allowed) > 0 and not allowed[row]:
-            total = np.int32(-1)
-        sums[row] = total
-        top = max(top, int(total))
-    least, found = _least(sums, top, wanted)
-    leaders = np.empty(found, np.int64)
-    place = 0
-    for row in range(rows):
-        if sums[row] >= least:
-            leaders[place] = row
-            place += 1
-    return leaders[:place]
+    first, rest = turned
+    split = first.shape[1]
+    sums = np.empty(len(first), np.int32)
+    for row in range(len(first)):
+        sums[row] = _along(first, row, question[:split])
+    if len(allowed) > 0:
+        for row in range(len(first)):
+            sums[row] = sums[row] if allowed[row] else NEVER
+    rows = _above(sums, sizes[0], ROUGH_STRIDE)
+    for place in range(len(rows)):
+        sums[place] = sums[rows[place]] + _along(rest, rows[place], question[split:])
+    return rows[_above(sums[: len(rows)], sizes[1], 1)]
 
 
 @summing
@@ -245,24 +279,3 @@ def nearest(
         score = np.float32(total * scale[row])
         held = _placed(leaders, scores, held, row, score)
     return leaders[:held], scores[:held]
-
-
-@cache
-def load() -> None:
-    """Call each loop once with columns of the types it will see: .4 s, or 10 s to compile."""
-    docs, impacts = _mapped(np.zeros(1, np.int32)), _mapped(np.zeros(1, np.uint16))
-    column = (docs, impacts)
-    firsts, floats = np.zeros(1, np.int64), np.zeros(1, np.float32)
-    none, table = np.zeros(0, np.int64), np.zeros((1, FIELDS))
-    columns = (column, column)
-    best_rows((none, none), (table, table), 0.0, columns, docs, firsts, EVERY_ROW, 1)
-    first_look(np.zeros((1, 1), np.int8), np.zeros(1, np.int16), EVERY_ROW, 1)
-    matrix = _mapped(np.zeros((1, 1), np.float32))
-    rows = np.zeros(0, np.int64)
-    found = nearest((matrix, np.zeros(1, np.int8), floats), floats, floats, rows, 1)
-    convex((np.zeros(0, np.int32), floats[:0]), found, EVERY_ROW, 0.5, 0.5)
-
-
-def _mapped(column: NDArray[np.generic]) -> Any:
-    column.flags.writeable = False
-    return column

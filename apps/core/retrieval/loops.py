@@ -33,11 +33,10 @@ class Loops:
     def load(self) -> None:
         """Change to the compiled loops; without a compiler for this machine the plain ones stay."""
         try:
-            from apps.core.retrieval import joining, kernels  # noqa: PLC0415 - imports the compiler
+            from apps.core.retrieval import waking  # noqa: PLC0415 - imports the compiler
 
-            kernels.load()
+            waking.load()
         except Exception as error:  # whatever a compiler finds wrong with a machine
             log.warning("search.not_compiled", error=str(error))
             return
-        self.best_rows, self.convex = kernels.best_rows, joining.convex
-        self.first_look, self.nearest = kernels.first_look, kernels.nearest
+        self.best_rows, self.first_look, self.nearest, self.convex = waking.LOOPS

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.core.domain.models import Filters, SearchQuery
-from apps.core.retrieval import coarse, fusion, joining, kernels
+from apps.core.retrieval import coarse, fusion, joining, kernels, waking
 from apps.core.retrieval.dense import DenseHits
 from apps.core.retrieval.loops import Loops
 from tests.core.retrieval.test_search import opened, publish
 from tests.fakes.embedder import HashedEmbedder
 from tests.fakes.passages import passage
 
-LOOPS = (kernels.best_rows, kernels.first_look, kernels.nearest, joining.convex)
+LOOPS = waking.LOOPS
 
 
 async def test_no_question_waits_for_a_compiler(
@@ -59,9 +59,10 @@ def test_the_first_look_misses_no_leader(seed: int, wanted: int) -> None:
     """All rows of the highest sums are found, and hardly more."""
     rng = np.random.default_rng(seed)
     turned = rng.integers(-127, 128, (300, 16)).astype(np.int8)
+    halves = (turned[:, :8].copy(), turned[:, 8:].copy())
     question = rng.integers(-4095, 4096, 16).astype(np.int16)
     allowed = rng.random(300) < 0.7
-    found = kernels.first_look(turned, question, allowed, wanted)
+    found = kernels.first_look(halves, question, allowed, (300, wanted))
     sums = np.where(allowed, turned.astype(int) @ question.astype(int), -1)
     order = np.argsort(-sums, kind="stable")[:wanted]
     assert {row for row in order.tolist() if sums[row] >= 0} <= set(found.tolist())
@@ -98,7 +99,7 @@ def test_a_machine_without_a_compiler_searches_on(monkeypatch: pytest.MonkeyPatc
     def refuse() -> None:
         raise RuntimeError("no such processor")
 
-    monkeypatch.setattr(kernels, "load", refuse)
+    monkeypatch.setattr(waking, "load", refuse)
     loops = Loops()
     loops.load()
     assert loops.best_rows is Loops().best_rows
