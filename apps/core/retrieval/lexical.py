@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,13 +31,17 @@ from apps.core.text.asking import ASKING, Field
 # Raw BM25 scores of both are added with these weights; .7 to 1 rank the dev sets alike.
 Find = Callable[[str], tuple[int, int, int]]
 SHARES: Mapping[Field, float] = {"bigrams": 1.0, "stems": 0.75}
+CUTS: Mapping[Field, Callable[[str], list[str]]] = {
+    "bigrams": tokens.normal_bigrams,
+    "stems": tokens.normal_stems,
+}
 # Terms that weigh less than this share of the question's heaviest are not looked up: they
 # have the longest lists and change next to nothing.
 PRUNED_SHARE = 0.1
 # With fewer passages than this share of those wished for, they are looked up after all. Above it
 # the dev sets rank alike.
 ENOUGH_SHARE = 2 / 3
-TERMS_KEPT = 10_000  # of each field and language
+KEPT = 20_000  # words, and terms, of each field and language
 TERMS_AT_FIRST = 1_024
 UNKNOWN = 0  # the number of every word of no passage
 # Of its weight, for a word that only asks. Counted in a question's own language: "it" is a word
@@ -71,7 +76,7 @@ class LexicalHits(NamedTuple):
 NOTHING = LexicalHits(np.zeros(0, np.int32), np.zeros(0, np.float32), 0.0, 0.0)
 
 
-class _Terms(dict[str, int]):
+class _Terms:
     """The terms of one field and language that were asked for, each looked up and weighed once.
 
     A term is the number of a line of `table`: where its postings begin and end, and its weight. In
@@ -84,37 +89,68 @@ class _Terms(dict[str, int]):
     """
 
     def __init__(self, find: Find, field: Field, language: Language, *, total: int) -> None:
-        super().__init__()
         self.table: Table = np.zeros((TERMS_AT_FIRST, FIELDS))
         self._find = find
+        self._cut = CUTS[field]
         self._share = SHARES[field]
         self._asking = ASKING[language][field]
         self._total = total
+        self._numbers: dict[str, int] = {}
+        # No term reaches from one word into the next.
+        self._words: dict[str, tuple[int, ...]] = {}
         self._adding = threading.Lock()
         self.table[UNKNOWN, 2] = self._weight(0)
 
-    def of(self, words: Iterable[str]) -> NDArray[np.int64]:
-        """The number of each word, once; words of no passage have one number together."""
-        return np.array([self[word] for word in dict.fromkeys(words)], np.int64)
+    def __len__(self) -> int:
+        return max(len(self._numbers), len(self._words))
 
-    def __missing__(self, word: str) -> int:
-        begin, end, count = self._find(word)
-        asks = word in self._asking
+    def of(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """The number of each term of the words, once; terms of no passage have one together."""
+        strange: set[str] = set()
+        known = [
+            self._read(word, strange) if (one := self._words.get(word)) is None else one
+            for word in words
+        ]
+        numbers = [*dict.fromkeys(chain.from_iterable(known)), *[UNKNOWN] * len(strange)]
+        return np.array(numbers, np.int64)
+
+    def idf(self, terms: Sequence[str]) -> dict[str, float]:
+        """The weight of each term, without the share of its field."""
+        weights = self.table[[self._number(term) for term in terms], 2] / self._share
+        return dict(zip(terms, weights.tolist(), strict=True))
+
+    def _read(self, word: str, strange: set[str]) -> tuple[int, ...]:
+        terms = self._cut(word)
+        numbers = [*map(self._number, terms)]
+        if UNKNOWN not in numbers:
+            # Only such words are kept: of the others there is no end.
+            self._words[word] = tuple(numbers)
+        strange.update(term for term, number in zip(terms, numbers, strict=True) if not number)
+        return tuple(filter(None, numbers))
+
+    def _number(self, term: str) -> int:
+        known = self._numbers.get(term)
+        return self._add(term) if known is None else known
+
+    def _add(self, term: str) -> int:
+        begin, end, count = self._find(term)
+        asks = term in self._asking
         if not count and not asks:
-            return UNKNOWN  # and not kept: there is no end of such words
+            return UNKNOWN
         weight = self._weight(count) * (ASKING_SHARE if asks else 1)
         with self._adding:
-            number = len(self) + 1
+            number = len(self._numbers) + 1
             if number == len(self.table):
                 # A new one, because a search in another thread may be reading the old one.
                 self.table = np.concatenate([self.table, np.zeros_like(self.table)])
             table = self.table
             table[number, 0], table[number, 1], table[number, 2] = begin, end, weight
-            return self.setdefault(word, number)
+            return self._numbers.setdefault(term, number)
 
     def _weight(self, count: int) -> float:
         count = max(1, count)
-        return self._share * _idf(max(self._total, count), count)
+        total = max(self._total, count)
+        return self._share * math.log(1 + (total - count + 0.5) / (count + 0.5))
 
 
 class LexicalLeg:
@@ -152,9 +188,9 @@ class LexicalLeg:
             limit: how many.
             strange_limit: how many where the best passage stays below `STRANGE_REACH`.
         """
-        plain = tokens.normal(text)
+        words = tokens.normal(text).split()
         fields = self._known("bigrams", language), self._known("stems", language)
-        terms = fields[0].of(tokens.normal_bigrams(plain)), fields[1].of(tokens.normal_stems(plain))
+        terms = fields[0].of(words), fields[1].of(words)
         tables = fields[0].table, fields[1].table
         most = max(limit, strange_limit)
         may = EVERY_ROW if allowed is None else allowed
@@ -172,19 +208,11 @@ class LexicalLeg:
 
     def idf(self, text: str, language: Language) -> dict[str, float]:
         """The weight of each pair; one of no passage weighs as one of a single passage."""
-        words = tokens.bigrams(text)
-        known = self._known("bigrams", language)
-        numbers = [known[word] for word in words]
-        weights = known.table[numbers, 2] / SHARES["bigrams"]
-        return dict(zip(words, weights.tolist(), strict=True))
+        return self._known("bigrams", language).idf(tokens.bigrams(text))
 
     def _known(self, field: Field, language: Language) -> _Terms:
         known = self._terms.get((field, language))
-        if known is None or len(known) > TERMS_KEPT:
+        if known is None or len(known) > KEPT:
             find, total = self._dictionaries[field].find, self._passages[language]
             known = self._terms[field, language] = _Terms(find, field, language, total=total)
         return known
-
-
-def _idf(total: int, count: int) -> float:
-    return math.log(1 + (total - count + 0.5) / (count + 0.5))
