@@ -81,10 +81,10 @@ def _flat(raw: bytes, model: type[Model]) -> Model | None:
     twice. Everything else is for the strict way, which also finds the words for what is wrong.
     """
     colons = raw.count(b":")
-    if colons > len(model.model_fields):
+    if colons > len(model.__pydantic_fields__):
         return None
     try:
-        value = model.model_validate_json(raw)
+        value: Model = model.__pydantic_validator__.validate_json(raw)
     except ValidationError:
         return None
     return value if len(value.model_fields_set) == colons else None

@@ -8,7 +8,7 @@ layer around all routes. The OpenAPI page is made from the declaration as for an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -23,26 +23,16 @@ class DirectRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
         super().__init__(path, endpoint, **declared)
-        handle = self.get_route_handler()
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await handle(Request(scope, receive, send))
-            await response(scope, receive, send)
-
-        self.app = app
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What FastAPI asks a custom route class for."""
-        endpoint = self.endpoint
         before = [each.dependency for each in self.dependencies if each.dependency is not None]
 
-        async def handle(request: Request) -> Response:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
             for admission in before:
                 await admission(request)
             response: Response = await endpoint(request)
-            return response
+            await response(scope, receive, send)
 
-        return handle
+        self.app = app
 
 
 def by_address(routes: Iterable[BaseRoute]) -> Mapping[tuple[str, str], DirectRoute]:

@@ -7,6 +7,7 @@ answerer with LangGraph and the models. Imports that cost more than 0.1 s happen
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -146,6 +147,8 @@ class Loader:
         group.create_task(kept_going("runs", partial(sql.runs.work, answerer)))
         # The first question should not pay for importing a provider's kit.
         await answerer.models.warm()
+        # What is loaded by now stays, so the collector need not look at it again and again.
+        gc.freeze()
         log.info("service.loaded", after_s=round(self.clock.monotonic() - services.started_s, 2))
 
     async def _ingest(self, sql: Sql) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from threading import get_ident
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,20 +24,21 @@ class EachTurn(Generic[T]):
 
     def __init__(self, ask: Callable[[], T]) -> None:
         self._ask = ask
-        # The loop in whose present turn the question was asked, and what came back.
-        self._asked: tuple[asyncio.AbstractEventLoop, T] | None = None
+        # The thread and the loop in whose present turn the question was asked, and what came back.
+        self._asked: tuple[int, asyncio.AbstractEventLoop, T] | None = None
 
     def __call__(self) -> T:
         """The answer of this turn."""
+        asked = self._asked
+        # A thread runs one loop at a time; asking which one costs a call of the system.
+        if asked is not None and asked[0] == get_ident() and asked[1].is_running():
+            return asked[2]
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return self._ask()
-        asked = self._asked
-        if asked is not None and asked[0] is loop:
-            return asked[1]
         answer = self._ask()
-        self._asked = (loop, answer)
+        self._asked = (get_ident(), loop, answer)
         # Called at the start of the next turn, before what the loop hears of in between.
         loop.call_soon(self.forget)
         return answer

@@ -94,6 +94,8 @@ class Filters:
     @property
     def empty(self) -> bool:
         """Whether every passage may be seen."""
+        if self is EVERYTHING:  # as most searches have it
+            return True
         listed = self.doc_ids or self.tags or self.canonical_in
         return not listed and self.language is self.date_from is self.date_to is None
 

@@ -23,6 +23,7 @@ Places = NDArray[np.uint64]
 BLOCK = 1_024
 # Sums of products are sorted into so many drawers to find the highest without sorting.
 DRAWERS = 4_096
+FEW_DRAWERS = 512  # for as many leaders as a search gives
 ROUGH_STRIDE = 8
 NEVER = np.int32(np.iinfo(np.int32).min)
 
@@ -132,11 +133,11 @@ def _leaders(scores: FloatArray, rows: NDArray[np.int32], limit: int) -> Scores:
     top = NOUGHT
     for score in scores:
         top = max(top, score)
-    width = np.float32(DRAWERS - 1) / max(top, np.float32(1e-9))
-    drawers = np.zeros(DRAWERS, np.int32)
+    width = np.float32(FEW_DRAWERS - 1) / max(top, np.float32(1e-9))
+    drawers = np.zeros(FEW_DRAWERS, np.int32)
     for score in scores:
         drawers[Index(score * width)] += 1
-    least, count = DRAWERS, 0
+    least, count = FEW_DRAWERS, 0
     while least > 0 and count < limit:
         least -= 1
         count += drawers[least]
