@@ -66,6 +66,25 @@ def test_without_a_loop_every_call_asks() -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_the_answer_of_a_loop_ends_with_it(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Another loop in the same thread asks anew, although the first had no further turn."""
+    source = Counted()
+    newest = EachTurn(source)
+
+    async def work() -> None:
+        newest()
+
+    run(loop, work())
+    ended = loop()
+    ended.close()
+    newest._asked = (threading.get_ident(), ended, -1)  # as of a loop that broke off
+    run(loop, work())
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_change_before_a_request_is_seen_by_it(
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:

@@ -33,7 +33,7 @@ _PLAIN = re.compile(r"[\x00-\x7f가-힣]*")
 _SIGNS = re.compile(r"[@+]")
 _FIGURE, _FEWEST_FIGURES = re.compile(r"\d"), 7
 # Both at once for most text; it has nothing to be made flat.
-_DULL = re.compile(r"(?:[\x00-*,-/:-?A-\x7f가-힣]*[0-9]){0,6}[\x00-*,-/:-?A-\x7f가-힣]*")
+_DULL = re.compile(r"(?:[\x00-*,-/:-?A-\x7f가-힣]*+[0-9]){0,6}+[\x00-*,-/:-?A-\x7f가-힣]*+")
 
 
 def mask(text: str) -> str:

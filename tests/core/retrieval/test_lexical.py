@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.core.domain.models import Passage
-from apps.core.retrieval import grains, postings
+from apps.core.retrieval import grains, lexical, postings
 from apps.core.retrieval.grains import Grains
 from apps.core.retrieval.lexical import SHARES, LexicalHits, LexicalLeg
 from apps.core.retrieval.loops import Loops
@@ -202,6 +202,28 @@ def test_no_score_is_nought() -> None:
         np.zeros(1, np.uint64), np.array([0, 1]), docs, np.ones(1, np.uint8), lengths
     )
     assert postings.impacts(found).tolist() == [1]
+
+
+def test_words_are_remembered_and_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time, and after many others, a question finds the same by the same scores."""
+    leg = leg_of(tmp_path / "l", [f"{WORDS[n % 9]} {WORDS[n % 4]} {n}." for n in range(50)])
+    monkeypatch.setattr(lexical, "KEPT", 8)
+    monkeypatch.setattr(lexical, "TERMS_AT_FIRST", 2)
+    first = [ask(leg, f"{WORDS[n % 9]} zz{n} {n}") for n in range(50)]
+    again = [ask(leg, f"{WORDS[n % 9]} zz{n} {n}") for n in range(50)]
+    for one, other in zip(first, again, strict=True):
+        assert one.rows.tolist() == other.rows.tolist()
+        assert one.scores.tolist() == other.scores.tolist()
+        assert (one.top, one.reach) == (other.top, other.reach)
+
+
+def test_words_of_no_passage_count_once_each(tmp_path: Path) -> None:
+    """They take from the reach, a word said twice no more than said once."""
+    leg = leg_of(tmp_path / "l", [f"{WORDS[n]} 강." for n in range(5)])
+    reach = [ask(leg, f"{WORDS[0]} {rest}").reach for rest in ("", "xx", "xx xx", "xx yy")]
+    assert reach[0] > reach[1] == reach[2] > reach[3]
 
 
 def test_threads_share_a_leg(tmp_path: Path) -> None:

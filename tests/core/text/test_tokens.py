@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,34 @@ def test_stemming_twice_is_stemming_once(text: str) -> None:
     """A stem is a fixed point."""
     for word in tokens.stems(text):
         assert tokens.stem(word) == word
+
+
+RUN = re.compile(rf"([{tokens.CJK}]+)|([^\W_{tokens.CJK}]+)")
+
+
+@given(MIXED | st.text("가나다a1b_ .-漢ひᄀ²é", max_size=12))
+def test_pairs_are_those_of_runs(text: str) -> None:
+    """Neighbours of each run of syllables, a lone one itself, and words of other scripts whole."""
+    expected: list[str] = []
+    for match in RUN.finditer(tokens.normal(text)):
+        run = match[1]
+        lone = run is None or len(run) == 1
+        expected += [match[0]] if lone else map("".join, pairwise(run))
+    assert tokens.bigrams(text) == expected
+
+
+@given(MIXED | st.text("가나은는에서이a1b_ .-漢", max_size=12))
+def test_terms_are_those_of_the_words(text: str) -> None:
+    """No term reaches over white space, so a question may be read word by word."""
+    words = tokens.normal(text).split()
+    for cut in (tokens.normal_bigrams, tokens.normal_stems):
+        assert [term for word in words for term in cut(word)] == cut(tokens.normal(text))
+
+
+def test_a_particle_behind_a_latin_word_vanishes() -> None:
+    """It is no word of its own; a longer Korean word there is one."""
+    assert tokens.stems("GPU는 A4로 API의 x강산은") == ["gpu", "a4", "api", "x", "강산"]
+    assert tokens.stems("은 값") == ["은", "값"]
 
 
 @given(MIXED)
