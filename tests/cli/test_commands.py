@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from apps.api.schemas.search import SearchReply
 from tests.cli.conftest import Typed, body
 from tests.fakes.rerank import FakeRerankServer
 
@@ -103,6 +104,7 @@ def test_search_finds_in_both_languages(prepared: str, dtrag: Typed) -> None:
     korean = body(dtrag("search", "딥러닝의 주요 개념", "--json"))
     english = body(dtrag("search", "gradient descent", "--json"))
     assert "딥러닝" in korean["hits"][0]["title"]
+    assert set(korean) == set(SearchReply.model_fields)
     assert "radient" in english["hits"][0]["text"]
 
 
