@@ -88,7 +88,7 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     run("git", "rev-parse", "--short", "HEAD")
     if given.only in (None, "speed"):
-        for name in ("search", "startup", "graph", "flags", "propagation"):
+        for name in ("search", "growth", "startup", "graph", "flags", "propagation"):
             run("python", "-m", f"bench.{name}")
     if given.only in (None, "rollout"):
         for name in ("rollout", "experiment"):

@@ -87,7 +87,7 @@ async def measure(ports: dict[str, int], *, seconds: float) -> dict[str, float]:
         runs = {
             "noop": (ports["noop"], bodies(part)),
             "ours": (ports["ours"], bodies(part, mode="lexical")),
-            "hybrid": (ports["ours"], _hybrid(repeated, turn)),
+            "hybrid": (ports["ours"], hybrid_bodies(repeated, turn)),
             **{name: (ports[name], bodies(part)) for name in PEERS if name in ports},
         }
         for name, (port, requests) in runs.items():
@@ -99,7 +99,8 @@ async def measure(ports: dict[str, int], *, seconds: float) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _hybrid(questions: Sequence[str], turn: int) -> list[bytes]:
+def hybrid_bodies(questions: Sequence[str], turn: int) -> list[bytes]:
+    """Requests that no cache of results holds, each with another lowest score next to nought."""
     first = 1 + turn * REPEATS
     rows = [bodies(questions, mode="hybrid", least=n * 1e-9) for n in range(first, first + REPEATS)]
     return [request for row in rows for request in row]
