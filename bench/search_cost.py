@@ -63,13 +63,13 @@ def stages(directory: Path) -> dict[str, Callable[[str], object]]:
             text, language=language.detect(text), allowed=None, limit=LEXICAL_CANDIDATES
         ),
         "lexical search": lambda text: opened.rank(
-            SearchQuery(text), question=None, use_lexical=True
+            SearchQuery(text, signals=False), question=None, use_lexical=True
         ),
     }
     if near is not None:
         found["dense leg"] = lambda _: near.search(vector, allowed=None, limit=DENSE_CANDIDATES)
         found["hybrid search"] = lambda text: opened.rank(
-            SearchQuery(text), question=vector, use_lexical=True
+            SearchQuery(text, signals=False), question=vector, use_lexical=True
         )
     return found
 
