@@ -28,8 +28,8 @@ from apps.core.retrieval.plain import EVERY_ROW, FIELDS, Table
 from apps.core.text import tokens
 from apps.core.text.asking import ASKING, Field
 
-# Raw BM25 scores of both are added with these weights; .7 to 1 rank the dev sets alike.
 Find = Callable[[str], tuple[int, int, int]]
+# Raw BM25 scores of both are added with these weights; .7 to 1 rank the dev sets alike.
 SHARES: Mapping[Field, float] = {"bigrams": 1.0, "stems": 0.75}
 CUTS: Mapping[Field, Callable[[str], list[str]]] = {
     "bigrams": tokens.normal_bigrams,
@@ -122,7 +122,7 @@ class _Terms:
     def _read(self, word: str, strange: set[str]) -> tuple[int, ...]:
         terms = self._cut(word)
         numbers = [*map(self._number, terms)]
-        if UNKNOWN not in numbers:
+        if UNKNOWN not in numbers and len(word) <= tokens.LONGEST_KEPT:
             # Only such words are kept: of the others there is no end.
             self._words[word] = tuple(numbers)
         strange.update(term for term, number in zip(terms, numbers, strict=True) if not number)

@@ -28,6 +28,8 @@ PARTICLE_LIST = """
 """
 PARTICLES: tuple[str, ...] = tuple(sorted(PARTICLE_LIST.split(), key=len, reverse=True))
 SHORTEST_STEM = 2
+# Words of people are shorter; what programs write without a space would fill the memory.
+LONGEST_KEPT = 40
 # A particle after a Latin word is found as nothing.
 WORD = re.compile(
     rf"(?<=[^\W_])(?:{'|'.join(PARTICLES)})(?![{CJK}])|(\d+[{CJK}]+|[{CJK}]+|{OTHER}+)"
@@ -61,12 +63,18 @@ def normal_stems(text: str) -> list[str]:
     return [stem(word) for word in WORD.findall(text) if word]
 
 
-@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """Strip one normalised word; stripping its result again changes nothing."""
+    return _known_stem(word) if len(word) <= LONGEST_KEPT else _stem(word)
+
+
+def _stem(word: str) -> str:
     if word.isascii():
         return _english(word) if word.isalpha() else word
     return _korean(word) if HANGUL_TAIL.search(word) else word
+
+
+_known_stem = lru_cache(maxsize=1 << 16)(_stem)
 
 
 def normal(text: str) -> str:

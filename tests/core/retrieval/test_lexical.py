@@ -219,6 +219,16 @@ def test_words_are_remembered_and_forgotten(
         assert (one.top, one.reach) == (other.top, other.reach)
 
 
+def test_what_is_no_word_of_people_is_not_kept(tmp_path: Path) -> None:
+    """A page of text without a space is searched, and would fill the memory if it were kept."""
+    text = "강" * 500
+    leg = leg_of(tmp_path / "l", [text, "다른 말"])
+    assert ask(leg, text).rows.tolist() == [0]
+    kept = [word for known in leg._terms.values() for word in known._words]
+    assert text not in kept
+    assert tokens.stem("강" * 500 + "은") == text
+
+
 def test_words_of_no_passage_count_once_each(tmp_path: Path) -> None:
     """They take from the reach, a word said twice no more than said once."""
     leg = leg_of(tmp_path / "l", [f"{WORDS[n]} 강." for n in range(5)])
